@@ -1,0 +1,1 @@
+"""The doors: one module per Lambda, grouped by domain; `functions.catalogue` lists them all."""

@@ -1,0 +1,1 @@
+"""Doors of the authorizations domain: one module per Lambda."""

@@ -1,0 +1,17 @@
+"""Rows of the authorization doors."""
+
+from cardwright.kernel.rows import Capability, Url
+
+AUTHORIZE_TRANSACTION = Url(
+    name="authorize_transaction",
+    domain="authorizations",
+    path="/webhooks/authorize-transaction",
+    needs=frozenset({Capability.DATABASE_APP, Capability.CACHE, Capability.PROCESSOR_INBOUND}),
+    timeout_s=5,
+    memory_mb=1769,
+    provisioned_concurrency=2,
+    reserved_concurrency=50,
+    summary="Decide an authorization the card network asks for.",
+)
+
+ROWS = (AUTHORIZE_TRANSACTION,)

@@ -1,0 +1,112 @@
+"""The authorization request as the network sends it (CONTRACT, from the processor); unknown fields are ignored."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from cardwright.authorizations.rules import AuthorizationRequest, Merchant
+from cardwright.kernel import jsontext
+from cardwright.kernel.errors import InvalidRequestError
+from cardwright.kernel.money import MoneyError, check_currency, check_minor_digits, parse_amount
+
+_Amount = Annotated[Decimal, BeforeValidator(parse_amount)]
+_Currency = Annotated[str, StringConstraints(min_length=3, max_length=3), AfterValidator(check_currency)]
+_Id = Annotated[str, StringConstraints(pattern=r"^[!-z|~]{1,128}$")]  # printable ASCII without braces, which mark cache hash tags
+_Text = Annotated[str, StringConstraints(max_length=200)]
+_Coordinate = Annotated[Decimal, BeforeValidator(lambda value: Decimal(value) if isinstance(value, int | str) else value)]
+
+
+class _Incoming(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class MerchantIn(_Incoming):
+    """Where the card is used."""
+
+    category_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
+    id: _Text | None = None
+    name: _Text | None = None
+    city: _Text | None = None
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,3}$")] | None = None
+    latitude: Annotated[_Coordinate, AfterValidator(lambda value: _within(value, 90))] | None = None
+    longitude: Annotated[_Coordinate, AfterValidator(lambda value: _within(value, 180))] | None = None
+
+
+class AuthorizationIn(_Incoming):
+    """One request for an authorization."""
+
+    authorization_id: _Id
+    card_token: _Id
+    type: Literal["authorization", "incremental"] = "authorization"
+    original_authorization_id: _Id | None = None
+    amount: _Amount
+    currency: _Currency
+    merchant_amount: _Amount | None = None
+    merchant_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    partial_approval: bool = False
+    merchant: MerchantIn
+    channel: Literal["ecommerce", "contactless", "chip", "magstripe", "atm", "recurring"] | None = None
+    device_id: _Text | None = None
+    ip: _Text | None = None
+    occurred_at: Annotated[str, StringConstraints(max_length=40)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        check_minor_digits(self.amount, self.currency)
+        if self.type == "incremental" and self.original_authorization_id is None:
+            raise ValueError("an incremental authorization names its original")
+        return self
+
+
+def _within(value: Decimal, bound: int) -> Decimal:
+    if not value.is_finite() or abs(value) > bound:
+        raise ValueError("out of range")
+    return value
+
+
+def parse(body: bytes) -> AuthorizationRequest:
+    """Read a request. Raises InvalidRequestError json_invalid or request_malformed, naming the fields, not their values."""
+    value: Any = jsontext.parse(body)
+    try:
+        told = AuthorizationIn.model_validate(value)
+    except ValidationError as error:
+        fields = sorted(
+            {".".join(str(part)[:64] for part in item["loc"]) or "body" for item in error.errors(include_input=False)}
+        )
+        raise InvalidRequestError(f"Not valid: {', '.join(fields)}.", code="request_malformed") from error
+    except (MoneyError, ArithmeticError, TypeError) as error:
+        raise InvalidRequestError("Not valid: a number.", code="request_malformed") from error
+    merchant = told.merchant
+    return AuthorizationRequest(
+        authorization_id=told.authorization_id,
+        card_token=told.card_token,
+        type=told.type,
+        amount=told.amount,
+        currency=told.currency,
+        merchant=Merchant(
+            merchant.category_code,
+            merchant.id,
+            merchant.name,
+            merchant.city,
+            merchant.country,
+            merchant.latitude,
+            merchant.longitude,
+        ),
+        channel=told.channel,
+        original_authorization_id=told.original_authorization_id,
+        merchant_amount=told.merchant_amount,
+        merchant_currency=told.merchant_currency,
+        partial_approval=told.partial_approval,
+        device_id=told.device_id,
+        ip=told.ip,
+        occurred_at=told.occurred_at,
+    )

@@ -1,0 +1,1 @@
+"""Doors of the cards domain: one module per Lambda."""

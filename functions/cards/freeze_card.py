@@ -1,0 +1,27 @@
+"""POST /cards/{card_id}/freeze"""
+
+from uuid import UUID
+
+from cardwright.cards.rules import CardStatus
+from functions.cards import routes
+from functions.cards.shapes import CardResponse, CardStateRequest
+from functions.door import ApiCall, Reply, door
+
+endpoint = door(routes.FREEZE_CARD)
+
+
+@endpoint.operation(response=CardResponse, errors={404: ["card_not_found"], 409: ["card_already_frozen", "card_state_conflict"]})
+def freeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = None) -> Reply:
+    """Freeze a card; when this has answered, every authorization is declined."""
+    card = call.api.cards.update_card_status(
+        call.actor,
+        card_id,
+        CardStatus.FROZEN,
+        reason=body.reason if body else None,
+        operation_id=call.operation_id,
+        if_match=call.if_match,
+    )
+    return Reply(CardResponse.of(card, call.principal, call.api.settings), etag=card.version)
+
+
+handler = endpoint.handler

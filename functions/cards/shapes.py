@@ -1,0 +1,172 @@
+"""Documents of the card doors."""
+
+from datetime import date
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from cardwright.cards.rules import MERCHANT_CATEGORIES_MAX, Card, CardStatus, Usage, WantedLimits, holds_card_number
+from cardwright.cards.rules import merchant_categories as checked_categories
+from cardwright.cards.service import IssueCard
+from cardwright.compose.settings import Settings
+from cardwright.http.fields import Amount, Currency, Mcc, StrictModel, Timestamp
+from cardwright.identity.rules import Principal
+from cardwright.kernel.money import MoneyError
+from cardwright.kernel.rows import Role
+
+
+def _without_card_number(text: str) -> str:
+    # MoneyError is what carries a code of its own through the validation.
+    if holds_card_number(text):
+        raise MoneyError("card_number_not_allowed", "A card number must not be written here.")
+    return text
+
+
+def _calendar_day(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) != len("2026-11-21"):
+        raise MoneyError("date_invalid", "A day is written YYYY-MM-DD.")
+    return value
+
+
+FreeText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    AfterValidator(_without_card_number),
+]
+Day = Annotated[date, BeforeValidator(_calendar_day)]
+MccList = Annotated[list[Mcc], Field(max_length=MERCHANT_CATEGORIES_MAX)]
+
+
+class LimitsRequest(StrictModel):
+    """Limits wished for; what is left out is the program's default."""
+
+    per_transaction: Amount | None = None
+    daily: Amount | None = Field(default=None, description="1.00 to 50000.00")
+    monthly: Amount | None = None
+
+
+class MerchantCategoriesRequest(StrictModel):
+    """Merchant category codes (ISO 18245): with an allow list nothing else is accepted."""
+
+    allow: MccList = Field(default_factory=list)
+    deny: MccList = Field(default_factory=list)
+
+
+class CardCreateRequest(StrictModel):
+    """A card wished for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"currency": "USD"},
+                {
+                    "currency": "USD",
+                    "label": "Office supplies",
+                    "limits": {"per_transaction": "250.00", "daily": "500.00", "monthly": "2000.00"},
+                    "merchant_categories": {"allow": [], "deny": ["7995"]},
+                    "usage": "multi",
+                },
+            ]
+        }
+    )
+
+    currency: Currency
+    label: FreeText | None = None
+    program_id: UUID | None = None
+    limits: LimitsRequest | None = None
+    merchant_categories: MerchantCategoriesRequest | None = None
+    usage: Usage = Usage.MULTI
+    expires_on: Day | None = Field(default=None, description="The card is good through the last day of this day's month.")
+
+    def wish(self) -> IssueCard:
+        """The request as the service takes it. Raises InvalidFieldsError for lists that contradict each other."""
+        categories = self.merchant_categories or MerchantCategoriesRequest()
+        limits = self.limits or LimitsRequest()
+        return IssueCard(
+            currency=self.currency,
+            label=self.label,
+            program_id=self.program_id,
+            limits=WantedLimits(limits.per_transaction, limits.daily, limits.monthly),
+            merchant_categories=checked_categories(categories.allow, categories.deny),
+            usage=self.usage,
+            expires_on=self.expires_on,
+        )
+
+
+class CardStateRequest(StrictModel):
+    """Why a card's state is changed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "left in a taxi"}]})
+
+    reason: FreeText | None = Field(default=None, description="Kept in the audit log.")
+
+
+class LimitsResponse(BaseModel):
+    """Most the card may spend, in its currency."""
+
+    per_transaction: Amount
+    daily: Amount
+    monthly: Amount
+
+
+class MerchantCategoriesResponse(BaseModel):
+    """Merchant category codes the card is held to."""
+
+    allow: list[str]
+    deny: list[str]
+
+
+class CardResponse(BaseModel):
+    """A card. Its number is never part of this document."""
+
+    id: UUID
+    status: CardStatus
+    last_four: str
+    expiry_month: int
+    expiry_year: int
+    currency: str
+    label: str | None
+    limits: LimitsResponse
+    merchant_categories: MerchantCategoriesResponse
+    usage: Usage
+    program_id: UUID
+    version: int
+    created_at: Timestamp
+    updated_at: Timestamp
+    processor_card_token: str | None = Field(
+        default=None,
+        exclude_if=lambda token: token is None,
+        description="Shown to roles admin and support, and on the local stage to the owner.",
+    )
+
+    @classmethod
+    def of(cls, card: Card, principal: Principal | None, settings: Settings) -> Self:
+        """The card as this caller may see it."""
+        return cls(
+            id=card.card_id,
+            status=card.status,
+            last_four=card.last_four,
+            expiry_month=card.expiry.month,
+            expiry_year=card.expiry.year,
+            currency=card.currency,
+            label=card.label,
+            limits=LimitsResponse(
+                per_transaction=card.limits.per_transaction, daily=card.limits.daily, monthly=card.limits.monthly
+            ),
+            merchant_categories=MerchantCategoriesResponse(
+                allow=list(card.merchant_categories.allow), deny=list(card.merchant_categories.deny)
+            ),
+            usage=card.usage,
+            program_id=card.program_id,
+            version=card.version,
+            created_at=card.created_at,
+            updated_at=card.updated_at,
+            processor_card_token=card.processor_card_token if _sees_token(card, principal, settings) else None,
+        )
+
+
+def _sees_token(card: Card, principal: Principal | None, settings: Settings) -> bool:
+    if principal is None:
+        return False
+    return principal.role in (Role.ADMIN, Role.SUPPORT) or (settings.local and principal.user_id == card.user_id)

@@ -1,0 +1,22 @@
+"""Every function there is, in one tuple; `python -m functions` prints the map."""
+
+from cardwright.kernel.rows import Row
+from functions.authorizations import routes as authorizations
+from functions.cards import routes as cards
+from functions.identity import routes as identity
+from functions.kyc import routes as kyc
+from functions.operations import routes as operations
+from functions.outbox import routes as outbox
+from functions.transactions import routes as transactions
+from functions.webhooks import routes as webhooks
+
+CATALOGUE: tuple[Row, ...] = (
+    *identity.ROWS,
+    *kyc.ROWS,
+    *cards.ROWS,
+    *transactions.ROWS,
+    *authorizations.ROWS,
+    *webhooks.ROWS,
+    *outbox.ROWS,
+    *operations.ROWS,
+)

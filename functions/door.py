@@ -1,0 +1,32 @@
+"""What every HTTP door is made of: the row hosted on the API's composition root."""
+
+from functools import cache
+from typing import Annotated
+
+from fastapi import Depends
+
+from cardwright.compose.api import Api
+from cardwright.compose.workers import Workers
+from cardwright.http.call import Call, Reply
+from cardwright.http.endpoint import Endpoint, current_call
+from cardwright.kernel.rows import Capability, Http
+
+__all__ = ["ApiCall", "Reply", "door", "workers"]
+
+ApiCall = Annotated[Call[Api], Depends(current_call)]
+
+
+@cache
+def _root(needs: frozenset[Capability]) -> Api:
+    return Api(needs)
+
+
+def door(row: Http) -> Endpoint[Api]:
+    """Host a row; its capabilities are all its composition root gives."""
+    return Endpoint(row, _root)
+
+
+@cache
+def workers(needs: frozenset[Capability]) -> Workers:
+    """The composition root of functions that act for no user: queues, schedules, signed events."""
+    return Workers(needs)

@@ -1,0 +1,1 @@
+"""Doors of the identity domain: one module per Lambda."""

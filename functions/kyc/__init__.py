@@ -1,0 +1,1 @@
+"""Doors of the kyc domain: one module per Lambda."""

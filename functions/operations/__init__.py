@@ -1,0 +1,1 @@
+"""Doors of the operations domain: one module per Lambda."""

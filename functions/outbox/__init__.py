@@ -1,0 +1,1 @@
+"""Doors of the outbox domain: one module per Lambda."""

@@ -1,0 +1,1 @@
+"""Doors of the transactions domain: one module per Lambda."""

@@ -1,0 +1,1 @@
+"""Doors of the webhooks domain: one module per Lambda."""

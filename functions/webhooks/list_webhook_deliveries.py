@@ -1,0 +1,23 @@
+"""GET /webhooks/subscriptions/{subscription_id}/deliveries"""
+
+from uuid import UUID
+
+from cardwright.http.paging import CursorText, Limit, Page
+from functions.door import ApiCall, Reply, door
+from functions.webhooks import routes
+from functions.webhooks.shapes import DeliveryResponse
+
+endpoint = door(routes.LIST_WEBHOOK_DELIVERIES)
+
+
+@endpoint.operation(response=Page[DeliveryResponse], errors={404: ["subscription_not_found"]})
+def list_webhook_deliveries(subscription_id: UUID, call: ApiCall, limit: Limit = 50, cursor: CursorText = None) -> Reply:
+    """Deliveries to one of the caller's subscriptions with their attempts, newest event first."""
+    list_name = f"webhook_deliveries:{subscription_id}"
+    found = call.api.webhooks.list_deliveries(call.actor, subscription_id, limit + 1, call.after(list_name, cursor))
+    shown, pagination = call.page(found, limit, lambda delivery: delivery.event_id, list_name)
+    data = [DeliveryResponse.of(delivery) for delivery in shown]
+    return Reply(Page[DeliveryResponse](data=data, pagination=pagination))
+
+
+handler = endpoint.handler

@@ -1,0 +1,1 @@
+"""CDK stacks that put the catalogue into AWS."""

@@ -1,0 +1,152 @@
+"""Typed settings of each stage. Synthesis needs no account: without one in the environment, fixed placeholders stand in."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+PLACEHOLDER_ACCOUNT = "111111111111"
+DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Party:
+    """An outside party: which adapter speaks to it (a name compose knows) and where it answers."""
+
+    adapter: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Everything that differs, or may differ, between stages."""
+
+    name: str
+    account: str
+    region: str
+    zones: int
+    nat_gateways: int
+    # Stateful stacks are protected everywhere: a shared dev stage is somebody's work too.
+    termination_protection: bool = True
+    # Every object written to the evidence bucket is locked, in COMPLIANCE mode, for this long; nobody can undo it.
+    evidence_days: int
+    log_days: int
+    # Deleting a person means destroying their data key; backups that still hold it must be gone within a week.
+    backup_days: int = 7
+    database_version: str = "17.7"
+    database_capacity: tuple[float, float]
+    database_readers: int
+    cache_storage_gb: int
+    cache_ecpu_per_second: int
+    provisioned_at_most: int
+    reserve_concurrency: bool
+    signing_keys: tuple[str, ...] = ("1",)
+    domain: str
+    certificate_arn: str | None = None
+    cors_origins: tuple[str, ...]
+    alarm_email: str | None = None
+    requests_per_minute_and_address: int = 2000
+    api_requests_per_second: int
+    api_burst: int
+    processor: Party
+    kyc: Party
+    messages: Party
+
+    @property
+    def public_url(self) -> str:
+        """Where clients find the API; also the issuer of access tokens, so it has to outlive any one deployment."""
+        return f"https://{self.domain}"
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """Explicit zones: a lookup would need an account."""
+        return [self.region + letter for letter in "abc"[: self.zones]]
+
+    @property
+    def prefix(self) -> str:
+        """What names of this stage's resources begin with."""
+        return f"cardwright-{self.name}"
+
+
+def _parties(domain: str) -> dict[str, Party]:
+    return {name: Party(adapter="simulated", url=f"https://{name}.{domain}") for name in ("processor", "kyc", "messages")}
+
+
+_DEV = Stage(
+    name="dev",
+    account=PLACEHOLDER_ACCOUNT,
+    region=DEFAULT_REGION,
+    zones=2,
+    nat_gateways=1,
+    evidence_days=1,
+    log_days=30,
+    database_capacity=(0.5, 4),
+    database_readers=0,
+    cache_storage_gb=1,
+    cache_ecpu_per_second=5_000,
+    provisioned_at_most=1,
+    # A new account has 10 concurrent executions in all, of which none may be reserved.
+    reserve_concurrency=False,
+    domain="api.dev.cardwright.example",
+    cors_origins=("https://console.dev.cardwright.example",),
+    api_requests_per_second=200,
+    api_burst=400,
+    **_parties("dev.cardwright.example"),
+)
+_PROD = Stage(
+    name="prod",
+    account=PLACEHOLDER_ACCOUNT,
+    region=DEFAULT_REGION,
+    zones=3,
+    nat_gateways=3,
+    evidence_days=2557,
+    log_days=365,
+    database_capacity=(2, 64),
+    database_readers=1,
+    cache_storage_gb=50,
+    cache_ecpu_per_second=100_000,
+    provisioned_at_most=1_000,
+    reserve_concurrency=True,
+    domain="api.cardwright.example",
+    cors_origins=("https://console.cardwright.example",),
+    api_requests_per_second=5_000,
+    api_burst=5_000,
+    **_parties("cardwright.example"),
+)
+NAMES = (_DEV.name, _PROD.name)
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_DOMAIN = re.compile(r"([a-z0-9-]+\.)+[a-z]{2,}")
+
+
+def load(name: str, environ: Mapping[str, str]) -> Stage:
+    """The stage `name` with what the environment says about it (see docs/operations/deploy.md).
+
+    Read: CDK_DEFAULT_ACCOUNT and CDK_DEFAULT_REGION, which the CDK command line takes from the credentials in use, and, before them,
+    CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL.
+    Raises ValueError for an unknown stage or a value that cannot be meant.
+    """
+    stages = {stage.name: stage for stage in (_DEV, _PROD)}
+    if name not in stages:
+        raise ValueError(f"there is no stage {name!r}; there are {', '.join(stages)}")
+    stage = stages[name]
+
+    def said(what: str, otherwise: str | None = None) -> str | None:
+        return environ.get(f"CARDWRIGHT_{name.upper()}_{what}") or otherwise
+
+    account = said("ACCOUNT", environ.get("CDK_DEFAULT_ACCOUNT")) or stage.account
+    region = said("REGION", environ.get("CDK_DEFAULT_REGION")) or stage.region
+    domain = said("DOMAIN") or stage.domain
+    origins = said("CORS_ORIGINS")
+    for value, pattern, what in ((account, _ACCOUNT, "account"), (region, _REGION, "region"), (domain, _DOMAIN, "domain")):
+        if not pattern.fullmatch(value):
+            raise ValueError(f"stage {name}: {value!r} is no {what}")
+    return replace(
+        stage,
+        account=account,
+        region=region,
+        domain=domain,
+        certificate_arn=said("CERTIFICATE_ARN"),
+        alarm_email=said("ALARM_EMAIL"),
+        cors_origins=tuple(o.strip() for o in origins.split(",")) if origins else stage.cors_origins,
+    )

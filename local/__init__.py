@@ -1,0 +1,1 @@
+"""The laptop host of the whole stack."""

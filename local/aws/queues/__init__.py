@@ -1,0 +1,1 @@
+"""A durable twin of Amazon SQS standard queues, speaking its JSON protocol."""

@@ -1,0 +1,240 @@
+"""The story: one cardholder, two cards in two currencies, purchases, refusals, a freeze, history, signed webhooks."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from local.demo.client import Client, Network, StoryError
+from local.demo.receiver import Receiver
+
+_SCRIPT: Final = Path(__file__).with_name("purchases.json")
+_VERIFIED_WITHIN_S: Final = 20.0
+_DELIVERED_WITHIN_S: Final = 30.0
+_EVENTS: Final = ("card.created", "card.frozen", "card.unfrozen", "transaction.authorized", "transaction.declined")
+_PAGE: Final = 4
+_CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[0-9]{13,19}(?![0-9A-Za-z-])")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it went: what, how long, what came of it."""
+
+    title: str
+    seconds: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One purchase and the answer to it."""
+
+    card: str
+    merchant: str
+    country: str
+    amount: str
+    currency: str
+    decision: str
+    reason: str
+    latency_ms: float
+
+
+@dataclass
+class Summary:
+    """The whole story as it went."""
+
+    steps: list[Step] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    events: dict[str, int] = field(default_factory=dict)
+
+
+class _Note:
+    def __init__(self) -> None:
+        self.outcome = "done"
+
+
+def require(what: str, expected: object, got: object) -> None:
+    """Raise StoryError unless both are equal."""
+    if expected != got:
+        raise StoryError(f"{what}: expected {expected}, got {got}")
+
+
+class Story:
+    """Plays the story against a running local stack, over HTTP only."""
+
+    def __init__(self, stack: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
+        """`stack` is the content of stack.json."""
+        self._script: dict[str, Any] = json.loads(_SCRIPT.read_text())
+        self._say = say
+        self._network = Network(stack["simulator_url"])
+        self._client = Client(stack["base_url"], stack["users"]["cardholder"], self._network)
+        self._receiver = Receiver()
+        self._cards: dict[str, dict[str, Any]] = {}
+        self.summary = Summary()
+
+    def play(self) -> Summary:
+        """Play every step. Raises StoryError at the first thing that is not as expected."""
+        try:
+            self._sign_in()
+            self._subscribe()
+            self._issue_cards()
+            for purchase in self._script["purchases"]:
+                self._buy(purchase, purchase["expect"])
+            self._repeat()
+            self._freeze_and_thaw()
+            self._one_too_many()
+            self._history()
+            self._webhooks()
+            return self.summary
+        finally:
+            self._client.close()
+            self._network.close()
+            self._receiver.close()
+
+    @contextmanager
+    def _step(self, title: str) -> Iterator[_Note]:
+        note, began = _Note(), time.monotonic()
+        yield note
+        seconds = time.monotonic() - began
+        self.summary.steps.append(Step(title, seconds, note.outcome))
+        self._say(f"{len(self.summary.steps):3}. {title:<62} {seconds * 1000:7.0f} ms  {note.outcome}")
+
+    def _sign_in(self) -> None:
+        with self._step("The cardholder logs in with password and authenticator") as note:
+            self._client.log_in()
+            note.outcome = "signed in"
+        with self._step("She proves her second factor afresh, as issuing cards asks") as note:
+            self._client.step_up()
+            note.outcome = "stepped up"
+
+    def _subscribe(self) -> None:
+        with self._step("She subscribes her server to card and transaction events") as note:
+            body = {"url": self._receiver.url, "event_types": list(_EVENTS)}
+            made = self._client.post("/webhooks/subscriptions", body, status=201)
+            self._receiver.trust(made["secret"])
+            deadline = time.monotonic() + _VERIFIED_WITHIN_S
+            path, status = f"/webhooks/subscriptions/{made['id']}", made["status"]
+            while status == "PENDING_VERIFICATION" and time.monotonic() < deadline:
+                time.sleep(0.1)
+                status = self._client.get(path)["status"]
+            require("verifying the subscription", "ACTIVE", status)
+            note.outcome = "her server answered the signed challenge"
+
+    def _issue_cards(self) -> None:
+        for wanted in self._script["cards"]:
+            with self._step(f"She issues a {wanted['currency']} card: {wanted['label']}") as note:
+                body = {name: value for name, value in wanted.items() if name != "name"}
+                issued = self._client.post("/cards", body, status=201)
+                require("the new card's status", "ACTIVE", issued["status"])
+                card = self._client.get(f"/cards/{issued['id']}")
+                self._cards[wanted["name"]] = card
+                note.outcome = f"ends in {card['last_four']}, at most {wanted['limits']['per_transaction']} a purchase"
+
+    def _request(self, purchase: Mapping[str, Any]) -> dict[str, Any]:
+        card = self._cards[purchase["card"]]
+        asked = {name: value for name, value in purchase.items() if name not in {"card", "expect"}}
+        return {**asked, "card_token": card["processor_card_token"], "currency": card["currency"]}
+
+    def _pay(self, purchase: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._network.authorize(self._request(purchase))
+        merchant = purchase["merchant"]
+        self.summary.decisions.append(
+            Decision(
+                card=purchase["card"],
+                merchant=merchant["name"],
+                country=merchant["country"],
+                amount=purchase["amount"],
+                currency=self._cards[purchase["card"]]["currency"],
+                decision=str(answer.get("decision")),
+                reason=str(answer.get("reason")),
+                latency_ms=float(answer.get("latency_ms", 0.0)),
+            )
+        )
+        return answer
+
+    def _buy(self, purchase: Mapping[str, Any], reason: str, prefix: str = "") -> dict[str, Any]:
+        currency = self._cards[purchase["card"]]["currency"]
+        merchant = purchase["merchant"]
+        with self._step(f"{prefix}{merchant['name']}, {merchant['city']}: {purchase['amount']} {currency}") as note:
+            answer = self._pay(purchase)
+            expected = ("APPROVE" if reason == "approved" else "DECLINE", reason)
+            require(f"paying {purchase['amount']} at {merchant['name']}", expected, (answer["decision"], answer["reason"]))
+            note.outcome = "approved" if reason == "approved" else f"declined: {reason}"
+        return answer
+
+    def _repeat(self) -> None:
+        with self._step("The network lost an answer and asks again with the same id") as note:
+            first = self._pay({**self._script["everyday"], "amount": "1.50"})
+            # A repetition is the same request to the letter, its time included.
+            again = self._network.authorize(first["request"])
+            require("the first decision", "approved", first["reason"])
+            for name in ("transaction_id", "decision", "reason", "decided_at"):
+                require(f"the repeated answer's {name}", first[name], again[name])
+            note.outcome = "the same answer, one transaction"
+
+    def _freeze_and_thaw(self) -> None:
+        purchase = self._script["everyday"]
+        path = f"/cards/{self._cards[purchase['card']]['id']}"
+        with self._step("She freezes the travel card") as note:
+            frozen = self._client.post(f"{path}/freeze", {"reason": "left it in a taxi"})
+            require("the frozen card's status", "FROZEN", frozen["status"])
+            note.outcome = "frozen"
+        self._buy(purchase, "card_frozen")
+        with self._step("She found it and unfreezes it") as note:
+            active = self._client.post(f"{path}/unfreeze")
+            require("the unfrozen card's status", "ACTIVE", active["status"])
+            note.outcome = "active again"
+        self._buy(purchase, "approved")
+
+    def _one_too_many(self) -> None:
+        self._buy(self._script["everyday"], "velocity_exceeded", "Sixth purchase within the hour: ")
+
+    def _history(self) -> None:
+        with self._step("She reads her history, newest first, page by page") as note:
+            for name, card in self._cards.items():
+                told = list(self._pages(f"/cards/{card['id']}/transactions"))
+                happened = [decision for decision in self.summary.decisions if decision.card == name]
+                require(
+                    f"the history of the {card['currency']} card",
+                    [(one.amount, one.reason) for one in reversed(happened)],
+                    [(one["amount"], one["reason"]) for one in told],
+                )
+                statuses = Counter("AUTHORIZED" if one.decision == "APPROVE" else "DECLINED" for one in happened)
+                require("the statuses in the history", statuses, Counter(one["status"] for one in told))
+            mine = {card["id"] for card in self._cards.values()}
+            everything = sum(one["card_id"] in mine for one in self._pages("/transactions"))
+            require("transactions of all her cards", len(self.summary.decisions), everything)
+            note.outcome = f"{everything} transactions, declines included"
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        query: dict[str, str | int] = {"limit": _PAGE}
+        while True:
+            page = self._client.get(path, **query)
+            require(f"a page of {path} holds no more than asked for", True, len(page["data"]) <= _PAGE)
+            yield from page["data"]
+            if not page["pagination"]["has_more"]:
+                return
+            query["cursor"] = page["pagination"]["next_cursor"]
+
+    def _webhooks(self) -> None:
+        with self._step("Her server has every event, each with a valid signature") as note:
+            approved = sum(one.decision == "APPROVE" for one in self.summary.decisions)
+            wanted = {
+                "card.created": len(self._cards),
+                "card.frozen": 1,
+                "card.unfrozen": 1,
+                "transaction.authorized": approved,
+                "transaction.declined": len(self.summary.decisions) - approved,
+            }
+            arrived = self._receiver.wait_for(wanted, _DELIVERED_WITHIN_S)
+            require("events that arrived", Counter(wanted), arrived)
+            require("deliveries with a wrong signature", [], self._receiver.refused)
+            for event in self._receiver.events.values():
+                require(f"card numbers in a {event['type']} event", None, _CARD_NUMBER.search(json.dumps(event)))
+            self.summary.events = dict(arrived)
+            note.outcome = f"{arrived.total()} events"

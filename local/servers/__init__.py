@@ -1,0 +1,1 @@
+"""The embedded servers of the laptop: PostgreSQL and Valkey, found, started, watched and stopped."""

@@ -1,0 +1,46 @@
+"""Start the processor and network: `python -m local.simulators.processor --port N --data DIR`."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+
+from local.simulators.faults import Misbehaviour
+from local.simulators.processor import cards, controls, network
+from local.simulators.serving import Setting, arguments, new_app, read_setting, required, serve
+from local.simulators.signing import Signer
+
+
+def make_app(setting: Setting, signer: Signer, misbehaviour: Misbehaviour, authorization_url: str) -> FastAPI:
+    """The simulator's application."""
+    wire = network.Network(setting, signer, misbehaviour, authorization_url)
+
+    @contextlib.asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await wire.close()
+
+    app = new_app("Issuer processor and card network simulator", life)
+    app.include_router(cards.routes(setting, cards.Cards(setting), misbehaviour))
+    app.include_router(network.routes(wire))
+    app.include_router(controls.clock_routes(setting.clock))
+    app.include_router(controls.fault_routes(setting.faults))
+    return app
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = arguments("processor", "Issuer processor and card network simulator.")
+    parser.add_argument("--secret", help="what requests to the issuer are signed with, whsec_...; or PROCESSOR_SECRET")
+    parser.add_argument("--authorization-url", help="where the issuer decides; or AUTHORIZATION_URL")
+    options = parser.parse_args()
+    setting = read_setting(parser, options)
+    secret = required(parser, options.secret or os.environ.get("PROCESSOR_SECRET"), "--secret")
+    url = required(parser, options.authorization_url or os.environ.get("AUTHORIZATION_URL"), "--authorization-url")
+    misbehaviour = Misbehaviour(setting.faults, "processor")
+    serve(make_app(setting, Signer(secret, setting.clock), misbehaviour, url), misbehaviour, setting.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Cardwright's domain: cards, authorizations, identity, webhooks and the services under them."""

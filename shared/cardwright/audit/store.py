@@ -1,0 +1,32 @@
+"""SQL of the audit log: the writing function."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from cardwright.platform.postgres import Jsonb, Transaction
+
+
+def append(
+    tx: Transaction,
+    subject_type: str,
+    subject_id: UUID,
+    entry_id: UUID,
+    action: str,
+    old: Mapping[str, object] | None,
+    new: Mapping[str, object] | None,
+    occurred_at: datetime,
+) -> None:
+    """Call append_audit, which locks the chain's head, hashes and inserts."""
+    tx.execute(
+        "SELECT append_audit(%s, %s, %s, %s, %s, %s, %s)",
+        (
+            subject_type,
+            subject_id,
+            entry_id,
+            action,
+            None if old is None else Jsonb(dict(old)),
+            None if new is None else Jsonb(dict(new)),
+            occurred_at,
+        ),
+    )

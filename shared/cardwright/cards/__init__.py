@@ -1,0 +1,1 @@
+"""Virtual cards: issuing, states, limits."""

@@ -1,0 +1,176 @@
+"""Composition root of the HTTP endpoints: one per row's capabilities, parts built at their first use."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cardwright.compose import resources
+from cardwright.compose import settings as environment
+from cardwright.compose.settings import Settings, settings
+from cardwright.kernel.clock import Clock
+from cardwright.kernel.errors import BrokenInvariantError
+from cardwright.kernel.rows import Capability
+from cardwright.platform.cache import Cache
+from cardwright.platform.ids import IdSource
+from cardwright.platform.postgres import Database
+
+if TYPE_CHECKING:
+    from cardwright.cards.ports import Processor
+    from cardwright.cards.service import CardService
+    from cardwright.idempotency.service import IdempotencyService
+    from cardwright.platform.keys import DataKeys, MacKey, Sealer, SigningKeys
+    from cardwright.programs.service import ProgramService
+    from cardwright.ratelimit.service import RateLimiter
+    from cardwright.transactions.service import TransactionService
+    from cardwright.vault.service import Vault
+    from cardwright.webhooks.ports import Sender
+    from cardwright.webhooks.service import WebhookService
+
+
+class Api:
+    """Builds services for endpoints; a part whose capability the row did not ask for is refused: a missing grant, found early."""
+
+    def __init__(self, needs: frozenset[Capability]) -> None:
+        self._needs = needs
+
+    def _require(self, *capabilities: Capability) -> None:
+        for capability in capabilities:
+            if capability not in self._needs:
+                raise BrokenInvariantError(f"the row does not ask for {capability}")
+
+    @property
+    def settings(self) -> Settings:
+        """The stage's settings."""
+        return settings()
+
+    @property
+    def clock(self) -> Clock:
+        """The injected clock."""
+        return resources.clock()
+
+    @property
+    def ids(self) -> IdSource:
+        """The source of identifiers."""
+        return resources.ids()
+
+    @property
+    def database(self) -> Database:
+        """The database under role app."""
+        self._require(Capability.DATABASE_APP)
+        return resources.database(Capability.DATABASE_APP)
+
+    @property
+    def cache(self) -> Cache:
+        """Valkey."""
+        self._require(Capability.CACHE)
+        return resources.cache_client()
+
+    @cached_property
+    def sealer(self) -> "Sealer":
+        """Seals small values at rest and signs cursors."""
+        from cardwright.platform.keys import Sealer
+
+        self._require(Capability.SEALING_SECRET)
+        name = environment.variable(Capability.SEALING_SECRET, "CARDWRIGHT_SEALING_SECRET")
+        return Sealer(resources.secrets(), name)
+
+    @cached_property
+    def signing(self) -> "SigningKeys":
+        """RSA keys of access tokens."""
+        from cardwright.platform.keys import SigningKeys
+
+        capability = Capability.SIGNING_KEY if Capability.SIGNING_KEY in self._needs else Capability.SIGNING_PUBLIC_KEY
+        self._require(capability)
+        return SigningKeys(environment.variable(capability, "CARDWRIGHT_SIGNING_KEY_ARNS").split(","))
+
+    @cached_property
+    def mac(self) -> "MacKey":
+        """Blind indexes and fingerprints."""
+        from cardwright.platform.keys import MacKey
+
+        self._require(Capability.MAC_KEY)
+        return MacKey(environment.variable(Capability.MAC_KEY, "CARDWRIGHT_MAC_KEY_ARN"))
+
+    @cached_property
+    def data_keys(self) -> "DataKeys":
+        """Data keys of users."""
+        from cardwright.platform.keys import DataKeys
+
+        self._require(Capability.USER_KEY)
+        return DataKeys(environment.variable(Capability.USER_KEY, "CARDWRIGHT_USER_KEY_ARN"))
+
+    @cached_property
+    def ratelimit(self) -> "RateLimiter":
+        """Quotas."""
+        from cardwright.ratelimit.service import RateLimiter
+
+        return RateLimiter(self.cache, self.clock, self.ids, enabled=self.settings.rate_limits)
+
+    @cached_property
+    def idempotency(self) -> "IdempotencyService":
+        """Idempotency keys."""
+        from cardwright.idempotency.service import IdempotencyService
+
+        return IdempotencyService(self.database, self.sealer, self.clock, self.ids)
+
+    @cached_property
+    def programs(self) -> "ProgramService":
+        """Programs of cards."""
+        from cardwright.programs.service import ProgramService
+
+        return ProgramService()
+
+    @cached_property
+    def vault(self) -> "Vault":
+        """Encrypts card numbers."""
+        from cardwright.platform.envelopes import EnvelopeKey
+        from cardwright.vault.service import Vault
+
+        self._require(Capability.VAULT_KEY)
+        return Vault(EnvelopeKey(environment.variable(Capability.VAULT_KEY, "CARDWRIGHT_VAULT_KEY_ARN")), self.mac)
+
+    @cached_property
+    def processor(self) -> "Processor":
+        """The issuer processor that CARDWRIGHT_PROCESSOR names."""
+        from cardwright.providers.processor_simulated import SimulatedProcessor
+
+        self._require(Capability.PROCESSOR)
+        named = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR")
+        if named != "simulated":
+            raise BrokenInvariantError(f"there is no processor called {named}")
+        secret = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_API_SECRET")
+        return SimulatedProcessor(
+            environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_URL"), lambda: resources.api_key(secret)
+        )
+
+    @cached_property
+    def cards(self) -> "CardService":
+        """Cards."""
+        from cardwright.cards.service import CardService
+
+        return CardService(self, creations_per_hour=5 if self.settings.rate_limits else None)
+
+    @cached_property
+    def transactions(self) -> "TransactionService":
+        """What cards were used for."""
+        from cardwright.transactions.service import TransactionService
+
+        return TransactionService(self.database, self.cards)
+
+    @cached_property
+    def webhooks(self) -> "WebhookService":
+        """Webhook subscriptions."""
+        from cardwright.webhooks.service import WebhookService
+
+        return WebhookService(
+            self.database,
+            self.clock,
+            self.ids,
+            self.sealer,
+            self._no_sender,
+            local=self.settings.local,
+            cards=self.cards,
+        )
+
+    @staticmethod
+    def _no_sender() -> "Sender":
+        raise BrokenInvariantError("endpoints do not post webhooks; the workers do")

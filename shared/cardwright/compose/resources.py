@@ -1,0 +1,101 @@
+"""What one process shares, light enough for the authorization path: clock, ids, databases, cache, secrets."""
+
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from cardwright.compose import settings as environment
+from cardwright.compose.settings import settings
+from cardwright.kernel.clock import Clock
+from cardwright.kernel.errors import BrokenInvariantError
+from cardwright.kernel.rows import Capability
+from cardwright.kernel.secret import Secret
+from cardwright.platform.cache import Cache
+from cardwright.platform.clock import OffsetClock, SystemClock
+from cardwright.platform.ids import IdSource
+from cardwright.platform.postgres import Database
+from cardwright.platform.secrets import SecretStore
+from cardwright.platform.sigv4 import Credentials, elasticache_token, rds_token
+
+_DATABASES = {
+    Capability.DATABASE_APP: "CARDWRIGHT_DATABASE_APP",
+    Capability.DATABASE_WORKER: "CARDWRIGHT_DATABASE_WORKER",
+    Capability.DATABASE_MIGRATOR: "CARDWRIGHT_DATABASE_MIGRATOR",
+}
+
+
+@cache
+def clock() -> Clock:
+    """The clock of this process: the system's, or the local stage's advancing one."""
+    file = settings().clock_file
+    return OffsetClock(Path(file)) if file else SystemClock()
+
+
+@cache
+def ids() -> IdSource:
+    """The source of identifiers."""
+    return IdSource(clock())
+
+
+@cache
+def secrets() -> SecretStore:
+    """Secrets over the extension's local HTTP."""
+    port, token = environment.secrets_extension()
+    return SecretStore(port, token)
+
+
+@cache
+def database(capability: Capability, budget_s: float = 4.0) -> Database:
+    """The database under the capability's role."""
+    return Database(lambda: conninfo(capability), budget_s=budget_s)
+
+
+def conninfo(capability: Capability) -> str:
+    """Connection string; a URL without a password gets a fresh IAM token (valid 15 minutes, needed only to connect)."""
+    url = environment.variable(capability, _DATABASES[capability])
+    parts = urlsplit(url)
+    if parts.password is not None:
+        return url
+    host, port, user = parts.hostname or "", parts.port or 5432, parts.username or ""
+    token = rds_token(_credentials(), environment.region(), host, port, user, SystemClock().now())
+    address = f"host={host} port={port} user={user} dbname={parts.path.lstrip('/')}"
+    return f"{address} password='{token}' sslmode=verify-full sslrootcert=system"
+
+
+@cache
+def cache_client(budget_s: float = 0.05) -> Cache:
+    """Valkey. `?iam=<cache name>` in the URL asks for short-lived credentials."""
+    url = environment.variable(Capability.CACHE, "CARDWRIGHT_CACHE_URL")
+    parts = urlsplit(url)
+    iam = parse_qs(parts.query).get("iam")
+    if not iam:
+        return Cache(url, budget_s=budget_s)
+    user = parts.username or ""
+    return Cache(
+        url,
+        budget_s=budget_s,
+        credentials=lambda: (
+            user,
+            elasticache_token(_credentials(), environment.region(), iam[0], user, SystemClock().now()),
+        ),
+    )
+
+
+def api_key(secret_name: str) -> Secret[str]:
+    """A provider's API key, {"api_key": ...} in Secrets Manager. Raises UnavailableError, BrokenInvariantError."""
+    value = secrets().get(secret_name).reveal().get("api_key")
+    if not isinstance(value, str) or not value:
+        raise BrokenInvariantError("a provider's secret has not the shape it must have")
+    return Secret(value)
+
+
+def _credentials() -> Credentials:
+    access_key, secret_key, session_token = environment.credentials()
+    return Credentials(access_key, secret_key, session_token)
+
+
+def forget_connections() -> None:
+    """After a snapshot is restored: connections and secrets taken at build time are not this sandbox's."""
+    secrets().forget()
+    database.cache_clear()
+    cache_client.cache_clear()

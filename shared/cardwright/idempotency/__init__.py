@@ -1,0 +1,1 @@
+"""The same key twice has one effect and one answer."""

@@ -1,0 +1,45 @@
+"""JSON as text in: numbers never pass through float, and nothing PostgreSQL could not store gets through."""
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from cardwright.kernel.errors import InvalidRequestError
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _storable(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+    if isinstance(value, list):
+        return all(_storable(item) for item in value)
+    if isinstance(value, dict):
+        return all(_storable(name) and _storable(item) for name, item in value.items())
+    return True
+
+
+def parse(body: bytes) -> Any:
+    """Parse JSON (RFC 8259, UTF-8); numbers become int or Decimal.
+
+    Raises InvalidRequestError json_invalid for NaN, Infinity, names that stand twice, deep nesting, NUL and lone surrogates.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins
+        )
+        # Only an escape can bring in NUL or half a surrogate pair.
+        if b"\\u" in body and not _storable(value):
+            raise ValueError("text that cannot be stored")
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise InvalidRequestError("The body is not valid JSON.", code="json_invalid") from error
+    return value

@@ -1,0 +1,1 @@
+"""Know your customer: submissions to a provider, and its outcomes."""

@@ -1,0 +1,1 @@
+"""Events commit with the change they tell of; a relay hands them to the queue."""

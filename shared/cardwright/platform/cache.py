@@ -1,0 +1,168 @@
+"""Valkey as a cache that may be gone at any time: every answer is also None, every command has a budget."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import hiredis
+
+Argument = bytes | str | int
+Command = tuple[Argument, ...]
+Reply = bytes | int | None | list["Reply"] | Exception
+
+# After a failure the cache is left alone for this long, so that a slow one costs its budget once and not at every request.
+REST_S = 1.0
+
+
+def _pack(command: Command) -> bytes:
+    # hiredis states the type of a one-element tuple, though it packs any length.
+    packed: bytes = hiredis.pack_command(cast("tuple[Argument]", command))
+    return packed
+
+
+class _Connection:
+    """One socket with its parser and the number of replies still owed for commands sent without waiting."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.reader = hiredis.Reader()
+        self.owed = 0
+
+    def send(self, commands: Sequence[Command]) -> None:
+        self.sock.sendall(b"".join(_pack(command) for command in commands))
+        self.owed += len(commands)
+
+    def receive(self, deadline: float) -> Reply:
+        while (reply := self.reader.gets()) is False:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError("the cache is over its budget")
+            self.sock.settimeout(remaining)
+            chunk = self.sock.recv(65536)
+            if not chunk:
+                raise ConnectionError("the cache closed the connection")
+            self.reader.feed(chunk)
+        self.owed -= 1
+        answer: Reply = reply
+        return answer
+
+
+class Cache:
+    """A Valkey client for one endpoint in cluster mode (all slots behind it); keys of one command share a hash tag.
+
+    `url`: redis://[:password@]host:port, or rediss:// with TLS. `credentials` gives (user, password) at each connect
+    where they are short-lived tokens. `budget_s` bounds each awaited exchange, `connect_s` the connect.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        budget_s: float = 0.05,
+        connect_s: float = 0.25,
+        credentials: Callable[[], tuple[str, str]] | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 6379)
+        self._tls = parts.scheme == "rediss"
+        self._user = unquote(parts.username or "")
+        self._password = unquote(parts.password or "")
+        self._credentials = credentials
+        self._budget_s = budget_s
+        self._connect_s = connect_s
+        self._local = threading.local()
+        self._resting_until = 0.0
+
+    def exchange(self, commands: Sequence[Command]) -> list[Reply] | None:
+        """Send the commands together and wait for all replies: one round trip. None when the cache does not answer in time.
+
+        An error reply stands in its place as an exception value.
+        """
+        connection = self._connection()
+        if connection is None:
+            return None
+        try:
+            deadline = time.monotonic() + self._budget_s
+            connection.send(commands)
+            while connection.owed > len(commands):
+                connection.receive(deadline)
+            return [connection.receive(deadline) for _ in commands]
+        except (OSError, hiredis.ProtocolError):
+            self._drop()
+            return None
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send commands and do not wait; their replies are read before the next exchange."""
+        connection = self._connection()
+        if connection is None:
+            return
+        try:
+            connection.sock.settimeout(self._budget_s)
+            connection.send(commands)
+        except OSError:
+            self._drop()
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """MGET of keys with one hash tag; None when the cache does not answer."""
+        replies = self.exchange([("MGET", *keys)])
+        if replies is None or not isinstance(replies[0], list):
+            return None
+        return [value if isinstance(value, bytes) else None for value in replies[0]]
+
+    def ping(self) -> bool:
+        """True when the cache answers."""
+        replies = self.exchange([("PING",)])
+        return replies is not None and replies[0] == b"PONG"
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._discard()
+
+    def _connection(self) -> _Connection | None:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            return connection
+        if time.monotonic() < self._resting_until:
+            return None
+        try:
+            connection = self._connect()
+        except (OSError, hiredis.ProtocolError):
+            self._resting_until = time.monotonic() + REST_S
+            return None
+        self._local.connection = connection
+        return connection
+
+    def _connect(self) -> _Connection:
+        sock = socket.create_connection(self._address, timeout=self._connect_s)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls:
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self._address[0])
+            connection = _Connection(sock)
+            user, password = self._credentials() if self._credentials else (self._user, self._password)
+            if password:
+                login: Command = ("AUTH", user, password) if user else ("AUTH", password)
+                connection.send([login])
+                reply = connection.receive(time.monotonic() + self._connect_s)
+                if isinstance(reply, Exception):
+                    raise ConnectionError("the cache refused the credentials")
+            return connection
+        except BaseException:
+            sock.close()
+            raise
+
+    def _drop(self) -> None:
+        self._discard()
+        self._resting_until = time.monotonic() + REST_S
+
+    def _discard(self) -> None:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.sock.close()
+            self._local.connection = None

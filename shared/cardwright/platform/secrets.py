@@ -1,0 +1,72 @@
+"""Secrets by name: over the Lambda extension's local HTTP on the light path; values are cached and asked again after a while."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+from cardwright.kernel.errors import UnavailableError
+from cardwright.kernel.secret import Secret
+
+REFRESH_S = 300.0
+
+
+class SecretStore:
+    """Reads JSON secrets through the AWS Parameters and Secrets Lambda extension (GET /secretsmanager/get).
+
+    `port` is where the extension listens on localhost; `session_token` proves that we are inside the function.
+    """
+
+    def __init__(self, port: int, session_token: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._port = port
+        self._session_token = session_token
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._values: dict[str, tuple[float, Secret[Mapping[str, object]]]] = {}
+
+    def get(self, name: str) -> Secret[Mapping[str, object]]:
+        """Return the secret's JSON object, at most REFRESH_S seconds old. Raises UnavailableError when it cannot be had.
+
+        A value already held is used on when a refresh fails: a rotation keeps the older value valid for longer than that.
+        """
+        held = self._values.get(name)
+        if held is not None and self._monotonic() - held[0] < REFRESH_S:
+            return held[1]
+        with self._lock:
+            held = self._values.get(name)
+            if held is not None and self._monotonic() - held[0] < REFRESH_S:
+                return held[1]
+            try:
+                value = self._fetch(name)
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                if held is not None:
+                    return held[1]
+                raise UnavailableError("A secret cannot be read.", code="secrets_unavailable") from error
+            self._values[name] = (self._monotonic(), value)
+            return value
+
+    def forget(self) -> None:
+        """Drop every held value (after a snapshot is restored)."""
+        with self._lock:
+            self._values.clear()
+
+    def _fetch(self, name: str) -> Secret[Mapping[str, object]]:
+        connection = http.client.HTTPConnection("localhost", self._port, timeout=2)
+        try:
+            connection.request(
+                "GET",
+                f"/secretsmanager/get?secretId={quote(name, safe='')}",
+                headers={"X-Aws-Parameters-Secrets-Token": self._session_token},
+            )
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                raise OSError(f"the secrets extension answered {response.status}")
+        finally:
+            connection.close()
+        value = json.loads(json.loads(body)["SecretString"])
+        if not isinstance(value, dict):
+            raise ValueError("a secret must be a JSON object")
+        return Secret(value)

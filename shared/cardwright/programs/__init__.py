@@ -1,0 +1,1 @@
+"""What cards belong to: BIN range, network, currency, default limits."""

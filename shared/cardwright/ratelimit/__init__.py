@@ -1,0 +1,1 @@
+"""Quotas counted exactly in a sliding window."""

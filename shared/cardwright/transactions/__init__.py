@@ -1,0 +1,1 @@
+"""What cards were used for, as it was decided."""

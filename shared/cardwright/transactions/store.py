@@ -1,0 +1,56 @@
+"""SQL of card transactions: history, and the rows as events."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from cardwright.platform.postgres import Row, Transaction
+from cardwright.transactions.rules import CardTransaction, TransactionStatus
+
+_SELECT = (
+    "SELECT transaction_id, card_id, authorization_id, original_authorization_id, type, status::text AS status, reason, amount, "
+    "approved_amount, cleared_amount, currency, merchant_category, detail, risk_score, decided_at FROM card_transactions "
+)
+
+
+def newest_of_user(tx: Transaction, user_id: UUID, limit: int, after: UUID | None) -> list[CardTransaction]:
+    """List up to `limit` transactions of a user's cards older than `after`, newest first."""
+    rows = tx.fetch_all(
+        _SELECT + "WHERE user_id = %(user_id)s AND (%(after)s::uuid IS NULL OR transaction_id < %(after)s) "
+        "ORDER BY transaction_id DESC LIMIT %(limit)s",
+        {"user_id": user_id, "after": after, "limit": limit},
+    )
+    return [_transaction(row) for row in rows]
+
+
+def newest_of_card(tx: Transaction, card_id: UUID, limit: int, after: UUID | None) -> list[CardTransaction]:
+    """List up to `limit` transactions of one card older than `after`, newest first."""
+    rows = tx.fetch_all(
+        _SELECT + "WHERE card_id = %(card_id)s AND (%(after)s::uuid IS NULL OR transaction_id < %(after)s) "
+        "ORDER BY transaction_id DESC LIMIT %(limit)s",
+        {"card_id": card_id, "after": after, "limit": limit},
+    )
+    return [_transaction(row) for row in rows]
+
+
+def take_unpublished(tx: Transaction, limit: int) -> list[Row]:
+    """Lock and return the oldest transactions whose event is not published and that no other relay holds."""
+    return tx.fetch_all(
+        "SELECT card_id, transaction_id, user_id, authorization_id, type, reason, amount, currency, detail, risk_score, "
+        "decided_at FROM card_transactions WHERE published_at IS NULL ORDER BY transaction_id LIMIT %s "
+        "FOR NO KEY UPDATE SKIP LOCKED",
+        (limit,),
+    )
+
+
+def mark_published(tx: Transaction, keys: Sequence[tuple[UUID, UUID]], at: datetime) -> None:
+    """Note when the events of the transactions (card_id, transaction_id) went to the queue."""
+    tx.execute(
+        "UPDATE card_transactions t SET published_at = %s FROM unnest(%s::uuid[], %s::uuid[]) AS sent (card_id, transaction_id) "
+        "WHERE t.card_id = sent.card_id AND t.transaction_id = sent.transaction_id",
+        (at, [card_id for card_id, _ in keys], [transaction_id for _, transaction_id in keys]),
+    )
+
+
+def _transaction(row: Row) -> CardTransaction:
+    return CardTransaction(**{**row, "status": TransactionStatus(row["status"])})

@@ -1,0 +1,1 @@
+"""Card numbers at rest: encrypted under KMS, recognised by a keyed fingerprint."""

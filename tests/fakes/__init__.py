@@ -1,0 +1,1 @@
+"""Small real stand-ins for what tests do not want to reach."""

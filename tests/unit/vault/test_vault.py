@@ -1,0 +1,100 @@
+"""Laws of the vault, with KMS played by moto in this process."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from cardwright.kernel.errors import BrokenInvariantError, UnavailableError
+from cardwright.kernel.secret import Secret
+from cardwright.platform.envelopes import EnvelopeKey
+from cardwright.platform.keys import MacKey
+from cardwright.vault.service import Vault
+
+ONE = UUID("01930000-0000-7000-8000-000000000001")
+OTHER = UUID("01930000-0000-7000-8000-000000000002")
+PAN = Secret("4242424242424242")
+
+
+@pytest.fixture
+def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """ARNs of two envelope keys and a MAC key."""
+    for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_REGION", "eu-central-1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("kms")
+        yield {
+            "envelope": client.create_key()["KeyMetadata"]["Arn"],
+            "other": client.create_key()["KeyMetadata"]["Arn"],
+            "mac": client.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"],
+        }
+
+
+@pytest.fixture
+def vault(kms: dict[str, str]) -> Vault:
+    """A vault under the keys."""
+    return Vault(EnvelopeKey(kms["envelope"]), MacKey(kms["mac"]))
+
+
+def test_a_card_number_opens_for_its_own_card_only(vault: Vault) -> None:
+    sealed = vault.encrypt(ONE, PAN)
+    assert vault.decrypt(ONE, sealed) == PAN
+    with pytest.raises(BrokenInvariantError):
+        vault.decrypt(OTHER, sealed)
+
+
+def test_a_ciphertext_differs_each_time_and_holds_no_digit_of_it(vault: Vault) -> None:
+    first, second = vault.encrypt(ONE, PAN), vault.encrypt(ONE, PAN)
+    assert first != second
+    assert b"42424242" not in first
+
+
+def test_ciphertexts_commit_to_their_key_and_are_not_signed(vault: Vault) -> None:
+    # AES-256-GCM with HKDF and key commitment is suite 0x0478 of message format version 2.
+    assert vault.encrypt(ONE, PAN)[:3] == bytes.fromhex("020478")
+
+
+@pytest.mark.parametrize("position", [0, 3, 60, -20, -1])
+def test_a_changed_ciphertext_does_not_open(vault: Vault, position: int) -> None:
+    sealed = bytearray(vault.encrypt(ONE, PAN))
+    sealed[position] ^= 1
+    with pytest.raises(BrokenInvariantError):
+        vault.decrypt(ONE, bytes(sealed))
+
+
+def test_another_key_does_not_open_it(vault: Vault, kms: dict[str, str]) -> None:
+    with pytest.raises(BrokenInvariantError):
+        Vault(EnvelopeKey(kms["other"]), MacKey(kms["mac"])).decrypt(ONE, vault.encrypt(ONE, PAN))
+
+
+def test_an_envelope_without_context_is_refused(kms: dict[str, str]) -> None:
+    envelope = EnvelopeKey(kms["envelope"])
+    with pytest.raises(BrokenInvariantError):
+        envelope.encrypt(Secret(b"value"), {})
+    sealed = envelope.encrypt(Secret(b"value"), {"card_id": "1", "purpose": "test"})
+    with pytest.raises(BrokenInvariantError):
+        envelope.decrypt(sealed, {"card_id": "1"})
+
+
+def test_fingerprints_are_equal_for_equal_numbers_only(vault: Vault) -> None:
+    assert vault.fingerprint(PAN) == vault.fingerprint(Secret("4242424242424242"))
+    assert vault.fingerprint(PAN) != vault.fingerprint(Secret("4000056655665556"))
+    assert len(vault.fingerprint(PAN)) == 32
+
+
+def test_without_kms_nothing_is_sealed_or_opened(vault: Vault, kms: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = vault.encrypt(ONE, PAN)
+    gone = kms["envelope"][:-36] + "00000000-0000-4000-8000-000000000000"
+    without = Vault(EnvelopeKey(gone), MacKey(gone))
+    for call in (lambda: without.encrypt(ONE, PAN), lambda: without.fingerprint(PAN)):
+        with pytest.raises(UnavailableError) as failure:
+            call()
+        assert failure.value.code == "keys_unavailable"
+    boto3.client("kms").disable_key(KeyId=kms["envelope"].rpartition("/")[2])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(UnavailableError):
+        Vault(EnvelopeKey(kms["envelope"]), MacKey(kms["mac"])).decrypt(ONE, sealed)
