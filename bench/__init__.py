@@ -1,1 +1,1 @@
-"""Measurements, each beside its peer."""
+"""Measurements: each figure beside its peer or limit from the same run."""

@@ -38,7 +38,6 @@ class Stage:
     cache_storage_gb: int
     cache_ecpu_per_second: int
     provisioned_at_most: int
-    reserve_concurrency: bool
     signing_keys: tuple[str, ...] = ("1",)
     domain: str
     certificate_arn: str | None = None
@@ -84,8 +83,6 @@ _DEV = Stage(
     cache_storage_gb=1,
     cache_ecpu_per_second=5_000,
     provisioned_at_most=1,
-    # A new account has 10 concurrent executions in all, of which none may be reserved.
-    reserve_concurrency=False,
     domain="api.dev.cardwright.example",
     cors_origins=("https://console.dev.cardwright.example",),
     api_requests_per_second=200,
@@ -105,7 +102,6 @@ _PROD = Stage(
     cache_storage_gb=50,
     cache_ecpu_per_second=100_000,
     provisioned_at_most=1_000,
-    reserve_concurrency=True,
     domain="api.cardwright.example",
     cors_origins=("https://console.cardwright.example",),
     api_requests_per_second=5_000,

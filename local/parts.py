@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from local.home import PROJECT, StackError
-from local.processes import started_at
 from local.servers.postgres import PostgresServer
+from local.servers.processes import is_running
 from local.servers.valkey import ValkeyServer
 
 _READY_S = 40.0
@@ -171,7 +171,7 @@ class Server(Generic[S]):
     make: Callable[[int | None], S]
     server: S = field(init=False)
     key: str = field(init=False)
-    _identity: tuple[int, str | None] | None = field(default=None, init=False)
+    _pid: int | None = field(default=None, init=False)
     _started: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -182,7 +182,7 @@ class Server(Generic[S]):
     @property
     def pid(self) -> int | None:
         """Its process id; None for a server that is not ours to run."""
-        return None if self._identity is None else self._identity[0]
+        return self._pid
 
     def start(self) -> None:
         """Start it, ending a leftover of a killed run first."""
@@ -190,14 +190,11 @@ class Server(Generic[S]):
             self.server = self.make(self.server.port)
         self.server.start()
         self._started = True
-        pid = self.server.pid
-        self._identity = None if pid is None else (pid, started_at(pid))
+        self._pid = self.server.pid
 
     def running(self) -> bool:
         """Whether the server process is there."""
-        if self._identity is None:
-            return self._started
-        return started_at(self._identity[0]) == self._identity[1]
+        return self._started if self._pid is None else is_running(self._pid)
 
     def how_it_ended(self) -> str:
         """What is known: it is no child of ours to ask."""

@@ -104,6 +104,9 @@ class Stack:
         """The superuser's URL of the stack's database."""
         return self._postgres.server.url(DATABASE)
 
+    def _role_url(self, role: str) -> str:
+        return f"postgresql://{role}:{self._secrets['roles'][role]}@127.0.0.1:{self._postgres.server.port}/{DATABASE}"
+
     def start(self) -> None:
         """Start everything, in parallel where it can be; then publish `stack.json`. Raises StackError."""
         self.home.stack_file.unlink(missing_ok=True)
@@ -151,7 +154,9 @@ class Stack:
     def _start_database(self) -> None:
         self._start(self._postgres)
         began = time.monotonic()
-        applied = prepare_database(self._postgres.server.url(), self.database_url, self._secrets["roles"])
+        applied = prepare_database(
+            self._postgres.server.url(), self.database_url, self._role_url("migrator"), self._secrets["roles"]
+        )
         self.say(f"  {'migrations':16} {time.monotonic() - began:5.1f} s  ({len(applied)} applied)")
 
     def _start_cloud(self) -> CloudResources:
@@ -220,17 +225,12 @@ class Stack:
         return doors
 
     def _function_environment(self, cloud: CloudResources) -> dict[str, str]:
-        postgres, roles = self._postgres.server, self._secrets["roles"]
-
-        def role_url(role: str) -> str:
-            return f"postgresql://{role}:{roles[role]}@127.0.0.1:{postgres.port}/{DATABASE}"
-
         loopback = "http://127.0.0.1"
         simulated = "simulated"
         values: dict[Capability, tuple[str, ...]] = {
-            Capability.DATABASE_APP: (role_url("app"),),
-            Capability.DATABASE_WORKER: (role_url("worker"),),
-            Capability.DATABASE_MIGRATOR: (role_url("migrator"),),
+            Capability.DATABASE_APP: (self._role_url("app"),),
+            Capability.DATABASE_WORKER: (self._role_url("worker"),),
+            Capability.DATABASE_MIGRATOR: (self._role_url("migrator"),),
             Capability.CACHE: (self._valkey.server.url,),
             Capability.VAULT_KEY: (cloud.keys["vault"],),
             Capability.USER_KEY: (cloud.keys["user"],),

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -29,16 +30,14 @@ def say(line: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} {line}", flush=True)
 
 
-def run() -> int:
-    """Start, watch, stop; returns the exit status."""
+def run(stopping: threading.Event) -> int:
+    """Start, watch until the event is set, stop; returns the exit status."""
     began = time.monotonic()
     try:
-        stack = Stack(Home.locate(), read_options(), CATALOGUE, say)
+        stack = Stack(Home.locate(), read_options(), CATALOGUE, say, stopping)
     except (StackError, ServerError) as error:
         print(f"make up: {error}", file=sys.stderr)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stack.stopping.set())
     try:
         say(f"starting in {stack.home.root}")
         stack.start()
@@ -46,15 +45,26 @@ def run() -> int:
         say(f"up after {took:.1f} s: {stack.base_url}  (addresses and users: {stack.home.stack_file})")
         stack.watch()
     except (StackError, ServerError) as error:
-        stopped = stack.stopping.is_set()
+        asked = stopping.is_set()
         stack.stop()
         print(f"make up: {error}", file=sys.stderr)
-        return 0 if stopped else 1
+        return 0 if asked else 1
+    except BaseException:
+        stack.stop()
+        raise
     say("stopping")
     stack.stop()
     say("stopped")
     return 0
 
 
+def main() -> int:
+    """Run until SIGINT, SIGTERM or SIGHUP."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+    return run(stopping)
+
+
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main())

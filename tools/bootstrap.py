@@ -44,9 +44,7 @@ def version_of(python: str) -> Optional[Version]:
     """Return (major, minor) of an interpreter, None when it does not run (a shim of a version manager may not)."""
     program = "import sys; print(sys.version_info[0], sys.version_info[1])"
     try:
-        told = subprocess.run(
-            [python, "-I", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
-        )
+        told = subprocess.run([python, "-I", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
         major, minor = told.stdout.decode().split()
         return int(major), int(minor)
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -181,9 +179,7 @@ def make_venv(python: str, version: Version) -> None:
         return
     shutil.rmtree(VENV, ignore_errors=True)
     if "ensurepip" in complaint or "No module named" in complaint:
-        raise SetupError(
-            "this Python has no venv: apt install python%d.%d-venv (or python3-venv), then again" % version
-        )
+        raise SetupError("this Python has no venv: apt install python%d.%d-venv (or python3-venv), then again" % version)
     if shutil.disk_usage(ROOT).free < 1 << 30:
         raise SetupError("less than 1 GB free at %s: make room, then again" % ROOT)
     raise SetupError("cannot make %s: %s" % (VENV, complaint))
@@ -194,9 +190,7 @@ def install(locks: List[str]) -> None:
     pip = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes"]
     complaint = attempt(pip + ["-r", requirement("uv.txt")])
     if complaint is not None:
-        raise SetupError(
-            "pip cannot install uv, check the network and pip's settings (pip config list): %s" % complaint
-        )
+        raise SetupError("pip cannot install uv, check the network and pip's settings (pip config list): %s" % complaint)
     files = [requirement(name) for name in ["dev.txt", "uv.txt"] + locks]
     uv = [os.path.join(VENV, "bin", "uv"), "pip"]
     complaint = attempt(uv + ["sync", "--quiet", "--require-hashes", "--python", VENV_PYTHON] + files)
@@ -205,12 +199,9 @@ def install(locks: List[str]) -> None:
         complaint = attempt(pip + [word for file in files for word in ("-r", file)])
     if complaint is not None:
         raise SetupError(
-            "the packages cannot be installed: %s (a wheel missing for this Python? try make PYTHON=python3.13)"
-            % complaint
+            "the packages cannot be installed: %s (a wheel missing for this Python? try make PYTHON=python3.13)" % complaint
         )
-    complaint = attempt(
-        [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ROOT]
-    )
+    complaint = attempt([VENV_PYTHON, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ROOT])
     if complaint is not None:
         raise SetupError("the project itself cannot be installed: %s" % complaint)
     complaint = attempt([VENV_PYTHON, "-m", "local.servers"])

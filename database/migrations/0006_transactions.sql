@@ -170,7 +170,8 @@ BEGIN
         p_card_id, p_transaction_id, spend.user_id, p_authorization_id, p_original_authorization_id, p_type,
         CASE WHEN final_reason = 'approved' THEN 'AUTHORIZED' ELSE 'DECLINED' END::transaction_status, final_reason, p_amount,
         CASE WHEN final_reason = 'approved' THEN p_amount ELSE 0 END, p_currency, p_merchant_category, p_detail, p_risk_score,
-        p_request_digest, p_config_version, p_day_start, p_month_start, p_now, spend.chain_seq, spend.chain_head);
+        p_request_digest, p_config_version, CASE WHEN final_reason = 'approved' THEN spend.day_start ELSE p_day_start END,
+        CASE WHEN final_reason = 'approved' THEN spend.month_start ELSE p_month_start END, p_now, spend.chain_seq, spend.chain_head);
     RETURN ('recorded', p_transaction_id, final_reason, CASE WHEN final_reason = 'approved' THEN p_amount ELSE 0 END,
             p_risk_score, p_now)::authorization_answer;
 END

@@ -72,7 +72,7 @@ CONFIRM_TOTP = Http(
     domain="identity",
     method="POST",
     path="/auth/mfa/totp/confirm",
-    needs=SIGNED_IN | {Capability.USER_KEY},
+    needs=SIGNED_IN | {Capability.USER_KEY, Capability.SIGNING_KEY},
     summary="Confirm the authenticator with a code; answers recovery codes once.",
     tags=("identity",),
 )

@@ -1,6 +1,6 @@
 """Documents of the webhook doors."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
@@ -99,3 +99,17 @@ class DeliveryResponse(StrictModel):
             finished_at=delivery.finished_at,
             attempts=attempts,
         )
+
+
+def _fields(subscription: Subscription) -> dict[str, Any]:
+    return {
+        "id": subscription.subscription_id,
+        "url": subscription.url,
+        "event_types": list(subscription.event_types),
+        "card_ids": None if subscription.card_ids is None else list(subscription.card_ids),
+        "status": subscription.status,
+        "status_detail": subscription.status_detail,
+        "version": subscription.version,
+        "created_at": subscription.created_at,
+        "updated_at": subscription.updated_at,
+    }

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import ParseError, fromstring
 from moto.kms.models import kms_backends
 from moto.s3.models import s3_backends
 
-from local.aws import object_lock, secrets_extension
+from local.aws import key_state, object_lock, secrets_extension
 from local.aws.archive import ACCOUNT, Archive
 from local.aws.asgi import (
     BodyTooLargeError,
@@ -37,13 +37,9 @@ from local.aws.queues.service import QueueTwin
 
 _THREADS: Final = 16
 _REFUSED_FROM: Final = 400
-_SCOPE: Final = re.compile(
-    r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]{1,30})/(?P<service>[a-z0-9-]{1,40})/aws4_request"
-)
+_SCOPE: Final = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]{1,30})/(?P<service>[a-z0-9-]{1,40})/aws4_request")
 _LOCAL_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
-_KMS_READS: Final = re.compile(
-    r"TrentService\.(Encrypt|Decrypt|ReEncrypt|Generate\w+|Sign|Verify\w*|Describe\w+|Get\w+|List\w+)"
-)
+_KMS_READS: Final = re.compile(r"TrentService\.(Encrypt|Decrypt|ReEncrypt|Generate\w+|Sign|Verify\w*|Describe\w+|Get\w+|List\w+)")
 _SECRET_READS: Final = re.compile(r"secretsmanager\.(Get\w+|BatchGet\w+|Describe\w+|List\w+|Validate\w+)")
 log = logging.getLogger("local.aws")
 
@@ -81,9 +77,7 @@ class Emulator:
         except Exception as error:
             # moto raises through WSGI what it does not implement; a client gets AWS's shape of it, the log the trace.
             log.exception("%s %s failed", request.method, request.named.get("x-amz-target", request.path))
-            answer = json_answer(
-                500, {"__type": "InternalFailure", "message": f"the emulator failed: {type(error).__name__}"}
-            )
+            answer = json_answer(500, {"__type": "InternalFailure", "message": f"the emulator failed: {type(error).__name__}"})
         await send_answer(send, answer)
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -147,7 +141,10 @@ class Emulator:
             return answer
 
     def _refusal(self, request: HttpRequest) -> HttpAnswer | None:
-        return object_lock.refusal(request) if _service(request) == "s3" else None
+        service = _service(request)
+        if service == "kms":
+            return key_state.refusal(request, _region(request, self._region))
+        return object_lock.refusal(request) if service == "s3" else None
 
     def _saver(self, request: HttpRequest) -> Callable[[], None] | None:
         service, region = _service(request), _region(request, self._region)
@@ -183,9 +180,7 @@ class Emulator:
     def _restore(self) -> None:
         self._archive.restore_keys_and_secrets()
         for region, created, kept in self._archive.settings():
-            scope = (
-                f"AWS4-HMAC-SHA256 Credential=local/20260101/{region}/s3/aws4_request, SignedHeaders=host, Signature=0"
-            )
+            scope = f"AWS4-HMAC-SHA256 Credential=local/20260101/{region}/s3/aws4_request, SignedHeaders=host, Signature=0"
             headers = [
                 *((name, value) for name, value in kept.headers),
                 ("Authorization", scope),

@@ -120,9 +120,7 @@ class Archive:
 
     def _save_versions(self, bucket: str, key: str, versions: list[FakeKey | FakeDeleteMarker]) -> None:
         kept = dict(
-            self._db.execute(
-                "SELECT version, state FROM versions WHERE bucket = ? AND key = ?", (bucket, key)
-            ).fetchall()
+            self._db.execute("SELECT version, state FROM versions WHERE bucket = ? AND key = ?", (bucket, key)).fetchall()
         )
         for position, version in enumerate(versions):
             state = _version_state(version)
@@ -155,9 +153,7 @@ class Archive:
                 backend = kms_backends[ACCOUNT][region]
                 backend.keys[key.id] = key
                 if tags:
-                    backend.tagger.tag_resource(
-                        key.id, [{"TagKey": tag, "TagValue": text} for tag, text in tags.items()]
-                    )
+                    backend.tagger.tag_resource(key.id, [{"TagKey": tag, "TagValue": text} for tag, text in tags.items()])
             else:
                 secretsmanager_backends[ACCOUNT][region].secrets[name] = thing
             self._saved[service, region, name] = state
@@ -175,9 +171,7 @@ class Archive:
     def restore_objects(self) -> None:
         """Put all object versions back into the buckets, which must be there already."""
         backend = s3_backends[ACCOUNT]["aws"]
-        rows = self._db.execute(
-            "SELECT bucket, key, state, body FROM versions ORDER BY bucket, key, position"
-        ).fetchall()
+        rows = self._db.execute("SELECT bucket, key, state, body FROM versions ORDER BY bucket, key, position").fetchall()
         for bucket, key, state, body in rows:
             keys = backend.buckets[bucket].keys
             fields = unpack(state)
@@ -188,9 +182,7 @@ class Archive:
                 version = _revive_object(fields, body)
             keys[key] = version
             if fields.get("tags"):
-                backend.tagger.tag_resource(
-                    version.arn, [{"Key": tag, "Value": text} for tag, text in fields["tags"].items()]
-                )
+                backend.tagger.tag_resource(version.arn, [{"Key": tag, "Value": text} for tag, text in fields["tags"].items()])
 
 
 def _version_state(version: FakeKey | FakeDeleteMarker) -> str:

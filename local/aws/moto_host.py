@@ -29,9 +29,7 @@ class MotoHost:
         """Answer one request; blocks, so it belongs in a worker thread."""
         started: dict[str, Any] = {}
 
-        def start_response(
-            status: str, headers: list[tuple[str, str]], exc_info: object = None
-        ) -> Callable[[bytes], object]:
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], object]:
             started["status"], started["headers"] = int(status.split(" ", 1)[0]), headers
             return lambda data: None
 

@@ -86,9 +86,7 @@ def _tell_retention(bucket: FakeBucket, version: FakeKey) -> HttpAnswer:
     if not bucket.object_lock_enabled:
         return _error(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
     if not version.lock_mode or not version.lock_until:
-        return _error(
-            404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration"
-        )
+        return _error(404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
     text = (
         '<?xml version="1.0" encoding="UTF-8"?><Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         f"<Mode>{escape(version.lock_mode)}</Mode><RetainUntilDate>{escape(version.lock_until)}</RetainUntilDate></Retention>"
@@ -106,7 +104,5 @@ def read_time(text: Any) -> datetime | None:
 
 
 def _error(status: int, code: str, message: str) -> HttpAnswer:
-    text = (
-        f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>'
-    )
+    text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>'
     return HttpAnswer(status, [("Content-Type", "application/xml")], text.encode())

@@ -192,7 +192,7 @@ class Story:
         self._buy(purchase, "approved")
 
     def _one_too_many(self) -> None:
-        self._buy(self._script["everyday"], "velocity_exceeded", "Sixth purchase within the hour: ")
+        self._buy(self._script["everyday"], "velocity_exceeded", "Sixth within the hour, ")
 
     def _history(self) -> None:
         with self._step("She reads her history, newest first, page by page") as note:

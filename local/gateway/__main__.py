@@ -2,14 +2,16 @@
 
 import argparse
 import asyncio
+import importlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import uvicorn
 
-from cardwright.kernel.rows import Http, Row, Url
+from cardwright.kernel.rows import Capability, Http, Row, Url
 from local.gateway.invoker import Handlers, Invoker, log_failure
 from local.gateway.rest import RestApp
 from local.gateway.url import UrlApp
@@ -17,6 +19,10 @@ from local.hosting import load_rows, tell_ready
 
 _QUEUE_LENGTH = 1024
 _THREADS = 40
+# Compose imports these at their first use, which takes seconds. Done ahead no caller waits for it; done after a pause it
+# does not slow the start of the other parts.
+_LATE_AFTER_S = 2.0
+_LATE_IMPORTS = {Capability.VAULT_KEY: "cardwright.platform.envelopes"}
 
 
 def _import_all(handlers: Handlers, rows: Sequence[Row]) -> None:
@@ -26,6 +32,10 @@ def _import_all(handlers: Handlers, rows: Sequence[Row]) -> None:
             handlers.get(row)
         except Exception as error:
             log_failure(row, "start", error)
+    time.sleep(_LATE_AFTER_S)
+    for capability, module in _LATE_IMPORTS.items():
+        if any(capability in row.needs for row in rows):
+            importlib.import_module(module)
 
 
 def build(door: str, rows: Sequence[Row], threads: int = _THREADS) -> RestApp | UrlApp:
@@ -37,7 +47,7 @@ def build(door: str, rows: Sequence[Row], threads: int = _THREADS) -> RestApp | 
         return RestApp(rows, Invoker(handlers, threads=threads))
     if not served:
         raise LookupError("the catalogue has no function with a URL of its own")
-    _import_all(handlers, served)
+    handlers.get(served[0])
     row = served[0]
     assert isinstance(row, Url)  # noqa: S101 - narrows for the type checker; the filter above made it so
     return UrlApp(row, Invoker(handlers, threads=threads))

@@ -3,22 +3,27 @@
 import json
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg import sql
 
 from cardwright.platform.migrate import MigrationError, migrate
+from cardwright.platform.postgres import Actor, Database
+from cardwright.programs.service import Program, ProgramService
 from local.home import PROJECT, StackError
 
 DATABASE: Final = "cardwright"
 _PROGRAMS: Final = Path(__file__).with_name("programs.json")
 # Stable ids, so that a seed that runs again finds its own rows.
+_PROGRAMS_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _NAMESPACE: Final = uuid.UUID("6f6f5b4e-52a6-4c0e-9a43-2f1d3c7b8a90")
 
 
-def prepare_database(admin_url: str, database_url: str, role_passwords: Mapping[str, str]) -> list[str]:
+def prepare_database(admin_url: str, database_url: str, migrator_url: str, role_passwords: Mapping[str, str]) -> list[str]:
     """Create the database, apply migrations, set passwords, write programs; returns the migrations applied.
 
     Raises StackError when a migration fails.
@@ -37,22 +42,29 @@ def prepare_database(admin_url: str, database_url: str, role_passwords: Mapping[
         for role, password in role_passwords.items():
             change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
             connection.execute(change)
-        _write_programs(connection)
+    _write_programs(migrator_url)
     return applied
 
 
-def _write_programs(connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
-    for program in json.loads(_PROGRAMS.read_text()):
-        connection.execute(
-            """
-            INSERT INTO programs (program_id, name, network, bin, currency, is_default, default_per_transaction,
-                                  default_daily, default_monthly, created_at)
-            VALUES (%(id)s, %(name)s, %(network)s, %(bin)s, %(currency)s, true, %(per_transaction)s, %(daily)s,
-                    %(monthly)s, clock_timestamp())
-            ON CONFLICT DO NOTHING
-            """,
-            {**program, "id": uuid.uuid5(_NAMESPACE, program["name"])},
-        )
+def _write_programs(migrator_url: str) -> None:
+    """Add the default program of each currency, as the one role that may."""
+    database, service = Database(lambda: migrator_url), ProgramService()
+    with database.transaction(Actor(None, "system", reason="seed")) as tx:
+        for entry in json.loads(_PROGRAMS.read_text()):
+            program = Program(
+                program_id=uuid.uuid5(_NAMESPACE, entry["name"]),
+                name=entry["name"],
+                network=entry["network"],
+                bin=entry["bin"],
+                currency=entry["currency"],
+                created_at=_PROGRAMS_SINCE,
+                default_per_transaction=Decimal(entry["per_transaction"]),
+                default_daily=Decimal(entry["daily"]),
+                default_monthly=Decimal(entry["monthly"]),
+                is_default=True,
+            )
+            service.add_program(tx, program)
+    database.close()
 
 
 def count_users(database_url: str, user_ids: list[str]) -> int:

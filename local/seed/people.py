@@ -41,8 +41,7 @@ def new_people() -> dict[str, Any]:
     """Make up the users with random passwords and authenticator secrets; nothing is stored yet."""
     people: dict[str, Any] = {name: _person(f"{name}@example.com", role, _NAMES[name]) for name, role in _ROLES.items()}
     people["load"] = [
-        _person(f"load{number:02d}@example.com", "cardholder", ("Load", f"User{number:02d}"))
-        for number in range(LOAD_USERS)
+        _person(f"load{number:02d}@example.com", "cardholder", ("Load", f"User{number:02d}")) for number in range(LOAD_USERS)
     ]
     return people
 

@@ -67,9 +67,7 @@ class PostgresServer:
     Without any local PostgreSQL, DATABASE_URL names a server that is used as it is, neither started nor stopped.
     """
 
-    def __init__(
-        self, data_dir: Path, port: int | None = None, *, durable: bool = True, log: Path | None = None
-    ) -> None:
+    def __init__(self, data_dir: Path, port: int | None = None, *, durable: bool = True, log: Path | None = None) -> None:
         self._home = data_dir.absolute()
         self._fixed_port = port
         self._durable = durable

@@ -98,9 +98,7 @@ class FaultFile:
             faults = self.read()
             left = _of(faults, party).fail_next
             if left:
-                self._write(
-                    faults.model_copy(update={party: _of(faults, party).model_copy(update={"fail_next": left - 1})})
-                )
+                self._write(faults.model_copy(update={party: _of(faults, party).model_copy(update={"fail_next": left - 1})}))
             return left > 0
 
     def _write(self, faults: Faults) -> Faults:

@@ -83,8 +83,7 @@ class Verifications:
         verification_id = f"ver_{secrets.token_hex(12)}"
         outcome = _OUTCOMES.get(request.last_name.strip().lower(), "approved")
         self._database.execute(
-            "INSERT INTO verifications (id, event_id, reference, outcome, callback_url, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO verifications (id, event_id, reference, outcome, callback_url, created_at) VALUES (?, ?, ?, ?, ?, ?)",
             (
                 verification_id,
                 f"evt_{secrets.token_hex(12)}",
@@ -144,9 +143,7 @@ class Verifications:
                 return True
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
-        log.warning(
-            "callback for %s not taken after %d attempts; the next start tries again", row["id"], len(_RETRIES_S) + 1
-        )
+        log.warning("callback for %s not taken after %d attempts; the next start tries again", row["id"], len(_RETRIES_S) + 1)
         return False
 
     async def _post(self, row: sqlite3.Row) -> bool:

@@ -97,9 +97,7 @@ def make_app(setting: Setting, misbehaviour: Misbehaviour) -> FastAPI:
         return {"id": message_id}
 
     @app.get("/messages")
-    async def list_messages(
-        to: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000
-    ) -> list[dict[str, Any]]:
+    async def list_messages(to: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000) -> list[dict[str, Any]]:
         """The latest messages, oldest first."""
         return mailbox.latest(to, limit)
 

@@ -39,9 +39,7 @@ def arguments(party: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder for this simulator's own storage")
     parser.add_argument("--clock", type=Path, help="the shared clock file; default clock in the folder above --data")
     parser.add_argument("--faults", type=Path, help="the shared faults file; default faults.json beside the clock")
-    parser.add_argument(
-        "--api-key", default=os.environ.get(f"{party.upper()}_API_KEY"), help=f"or {party.upper()}_API_KEY"
-    )
+    parser.add_argument("--api-key", default=os.environ.get(f"{party.upper()}_API_KEY"), help=f"or {party.upper()}_API_KEY")
     return parser
 
 

@@ -69,8 +69,6 @@ def cards_of(description: dict[str, Any]) -> list[dict[str, Any]]:
     network = Network(description["simulator_url"])
     client = Client(description["base_url"], description["users"]["cardholder2"], network)
     try:
-        # The code of the last login would be refused: each works once.
-        network.advance("PT30S")
         client.log_in()
         cards: list[dict[str, Any]] = client.get("/cards")["data"]
         if not cards:

@@ -42,7 +42,7 @@ PLANTS: list[tuple[str, str, str]] = [
     ("strangers", "functions/operations/healthz.py", "import functions.operations.readyz"),
     ("light", "functions/authorizations/authorize_transaction.py", "import functions.door"),
     ("light", "shared/cardwright/kernel/signatures.py", "import cryptography"),
-    ("outside", "local/simulators/pan.py", "import cardwright.kernel.secret"),
+    ("outside", "local/simulators/serving.py", "import cardwright.kernel.secret"),
 ]
 
 

@@ -17,7 +17,8 @@ from botocore.config import Config
 from local.servers.ports import free_port
 
 PROJECT = Path(__file__).parents[2]
-READY_S = 30.0
+# Generous: the machine may be busy with other tests.
+READY_S = 120.0
 
 
 @dataclass
@@ -36,8 +37,16 @@ class Running:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.spawn()
+        self.wait_until_ready()
+
+    def spawn(self) -> None:
+        """Start it without waiting."""
         command = [sys.executable, "-m", self.module, "--port", str(self.port), *self.arguments]
         self.process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ})
+
+    def wait_until_ready(self) -> None:
+        """Return when it answers."""
         deadline = time.monotonic() + READY_S
         while True:
             assert self.process.poll() is None, f"{self.module} ended with {self.process.returncode}"
@@ -63,11 +72,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def program(module: str, *arguments: str) -> Iterator[Running]:
-    """A running program, stopped at the end."""
+def program(module: str, *arguments: str, ready: bool = True) -> Iterator[Running]:
+    """A running program, stopped at the end; with `ready=False` the caller waits for it."""
     running = Running(module, list(arguments), free_port())
-    running.start()
+    running.spawn()
     try:
+        if ready:
+            running.wait_until_ready()
         yield running
     finally:
         running.stop()

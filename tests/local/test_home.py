@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -172,7 +173,7 @@ def test_up_refuses_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.setenv("CARDWRIGHT_HOME", str(tmp_path / "stack"))
     with listen(0) as taken:
         monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
-        assert up.run() == 1
+        assert up.run(threading.Event()) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

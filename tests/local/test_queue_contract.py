@@ -1,97 +1,12 @@
 """What both queues must do: moto's SQS and our twin are held to the same documented behaviour, through boto3."""
 
-import concurrent.futures
 import hashlib
-import itertools
-import json
-import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
-from tests.local.programs import Running, aws_client, program
-
-# Where moto departs from what AWS documents. Strict: a moto that mends one of these makes its line fail.
-MOTO_DIFFERS = {
-    "test_attributes_outside_their_range_are_refused": "takes any value, and attributes SQS does not have",
-    "test_control_characters_in_a_body_are_refused": "takes characters SQS refuses",
-    "test_a_batch_sends_good_entries_and_reports_bad_ones": "takes characters SQS refuses",
-    "test_an_empty_body_is_refused": "takes an empty body",
-    "test_attributes_count_toward_the_size": "counts the body alone",
-    "test_an_outdated_receipt_deletes_nothing": "deletes by any receipt it ever gave for the message",
-    "test_visibility_cannot_be_changed_once_it_is_over": "hides the message again",
-    "test_a_dead_letter_tells_where_it_came_from": "leaves DeadLetterQueueSourceArn out",
-    "test_dead_letters_can_be_given_back_to_where_they_came_from": "has no StartMessageMoveTask",
-    "test_only_a_dead_letter_queue_can_be_given_back": "has no StartMessageMoveTask",
-}
-
-_NUMBERS = itertools.count()
-
-
-@dataclass(frozen=True)
-class Host:
-    """One implementation under test."""
-
-    kind: str
-    running: Running
-    sqs: Any
-
-    def queue(self, **attributes: str) -> str:
-        """The URL of a fresh queue."""
-        name = f"contract-{os.getpid()}-{next(_NUMBERS)}"
-        return str(self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
-
-    def arn(self, url: str) -> str:
-        """A queue's ARN."""
-        return str(self.attributes(url, "QueueArn")["QueueArn"])
-
-    def attributes(self, url: str, *names: str) -> dict[str, str]:
-        """Attributes of a queue."""
-        found: dict[str, str] = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))["Attributes"]
-        return found
-
-    def counts(self, url: str) -> tuple[int, int, int]:
-        """Messages waiting, in flight and delayed."""
-        prefix = "ApproximateNumberOfMessages"
-        found = self.attributes(url, prefix, f"{prefix}NotVisible", f"{prefix}Delayed")
-        return int(found[prefix]), int(found[f"{prefix}NotVisible"]), int(found[f"{prefix}Delayed"])
-
-    def send(self, url: str, *bodies: str, **more: Any) -> list[str]:
-        """Send messages one by one; their ids."""
-        return [self.sqs.send_message(QueueUrl=url, MessageBody=body, **more)["MessageId"] for body in bodies]
-
-    def receive(self, url: str, **more: Any) -> list[dict[str, Any]]:
-        """Receive up to ten messages, without waiting unless told to."""
-        wanted = {"MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "AttributeNames": ["All"]} | more
-        found: list[dict[str, Any]] = self.sqs.receive_message(QueueUrl=url, **wanted).get("Messages", [])
-        return found
-
-    def refusal(self, operation: str, **arguments: Any) -> str:
-        """The error code of a call that must be refused."""
-        with pytest.raises(ClientError) as refused:
-            getattr(self.sqs, operation)(**arguments)
-        return str(refused.value.response["Error"]["Code"])
-
-
-@pytest.fixture(scope="module", params=["moto", "twin"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    data = tmp_path_factory.mktemp(f"aws-{request.param}")
-    with program("local.aws", "--data", str(data), "--sqs", request.param) as running:
-        yield Host(request.param, running, aws_client("sqs", running.url))
-
-
-@pytest.fixture
-def host(served: Host, request: pytest.FixtureRequest) -> Host:
-    reason = MOTO_DIFFERS.get(getattr(request.node, "originalname", ""))
-    if served.kind == "moto" and reason is not None:
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
-    return served
-
+from tests.local.queue_host import Host, fresh_name
 
 # Queues
 
@@ -125,7 +40,7 @@ def test_attributes_are_kept_and_can_be_changed(host: Host) -> None:
     [("VisibilityTimeout", "43201"), ("DelaySeconds", "901"), ("MessageRetentionPeriod", "59"), ("Colour", "red")],
 )
 def test_attributes_outside_their_range_are_refused(host: Host, attribute: str, value: str) -> None:
-    name = f"bad-{os.getpid()}-{next(_NUMBERS)}"
+    name = fresh_name("bad")
     code = host.refusal("create_queue", QueueName=name, Attributes={attribute: value})
     assert code in {"InvalidAttributeName", "InvalidAttributeValue", "InvalidParameterValue"}
 
@@ -176,6 +91,23 @@ def test_purging_twice_within_a_minute_is_refused(host: Host) -> None:
     url = host.queue()
     host.sqs.purge_queue(QueueUrl=url)
     assert host.refusal("purge_queue", QueueUrl=url) == "AWS.SimpleQueueService.PurgeQueueInProgress"
+
+
+def test_tags_are_kept_changed_and_removed(host: Host) -> None:
+    url = host.queue()
+    host.sqs.tag_queue(QueueUrl=url, Tags={"stage": "local", "owner": "cards"})
+    host.sqs.untag_queue(QueueUrl=url, TagKeys=["owner"])
+    assert host.sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"stage": "local"}
+
+
+def test_queues_are_listed_in_pages(host: Host) -> None:
+    prefix = fresh_name("page") + "-"
+    made = {host.sqs.create_queue(QueueName=f"{prefix}{number}")["QueueUrl"] for number in range(3)}
+    page = host.sqs.list_queues(QueueNamePrefix=prefix, MaxResults=2)
+    rest = host.sqs.list_queues(QueueNamePrefix=prefix, MaxResults=2, NextToken=page["NextToken"])
+    assert len(page["QueueUrls"]) == 2
+    assert {*page["QueueUrls"], *rest["QueueUrls"]} == made
+    assert "NextToken" not in rest
 
 
 # Sending and receiving
@@ -371,229 +303,3 @@ def test_an_outdated_receipt_deletes_nothing(host: Host) -> None:
 def test_a_made_up_receipt_is_refused(host: Host) -> None:
     url = host.queue()
     assert host.refusal("delete_message", QueueUrl=url, ReceiptHandle="made-up") == "ReceiptHandleIsInvalid"
-
-
-# Delay and waiting
-
-
-def test_a_delayed_message_is_counted_and_comes_when_due(host: Host) -> None:
-    url = host.queue()
-    host.send(url, "later", DelaySeconds=1)
-    assert host.receive(url) == []
-    assert host.counts(url) == (0, 0, 1)
-    time.sleep(1.1)
-    assert [message["Body"] for message in host.receive(url)] == ["later"]
-
-
-def test_a_queue_delays_by_default_and_a_message_may_differ(host: Host) -> None:
-    url = host.queue(DelaySeconds="60")
-    host.send(url, "later")
-    host.send(url, "now", DelaySeconds=0)
-    assert [message["Body"] for message in host.receive(url)] == ["now"]
-
-
-def test_a_delay_over_fifteen_minutes_is_refused(host: Host) -> None:
-    code = host.refusal("send_message", QueueUrl=host.queue(), MessageBody="x", DelaySeconds=901)
-    assert code == "InvalidParameterValue"
-
-
-def test_a_waiting_receiver_gets_a_message_as_it_arrives(host: Host) -> None:
-    url = host.queue()
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        began = time.monotonic()
-        waiting = pool.submit(host.receive, url, WaitTimeSeconds=10)
-        time.sleep(0.5)
-        host.send(url, "hello")
-        assert [message["Body"] for message in waiting.result(12)] == ["hello"]
-    assert time.monotonic() - began < 5
-
-
-def test_waiting_ends_empty_when_nothing_comes(host: Host) -> None:
-    url = host.queue(ReceiveMessageWaitTimeSeconds="1")
-    began = time.monotonic()
-    assert host.sqs.receive_message(QueueUrl=url).get("Messages", []) == []
-    assert 0.9 < time.monotonic() - began < 5
-
-
-def test_a_wait_of_zero_overrides_the_queue(host: Host) -> None:
-    url = host.queue(ReceiveMessageWaitTimeSeconds="10")
-    began = time.monotonic()
-    assert host.receive(url, WaitTimeSeconds=0) == []
-    assert time.monotonic() - began < 5
-
-
-def test_a_waiting_receiver_gets_a_message_whose_visibility_ends_meanwhile(host: Host) -> None:
-    url = host.queue(VisibilityTimeout="1")
-    host.send(url, "back")
-    host.receive(url)
-    assert [message["Body"] for message in host.receive(url, WaitTimeSeconds=5)] == ["back"]
-
-
-def test_a_message_goes_to_one_of_many_waiting_receivers(host: Host) -> None:
-    url = host.queue()
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(host.receive, url, WaitTimeSeconds=2) for _ in range(4)]
-        time.sleep(0.3)
-        host.send(url, "only one")
-        received = [message for receiver in waiting for message in receiver.result(10)]
-    assert [message["Body"] for message in received] == ["only one"]
-
-
-# Batches
-
-
-def test_a_batch_sends_good_entries_and_reports_bad_ones(host: Host) -> None:
-    url = host.queue()
-    answer = host.sqs.send_message_batch(
-        QueueUrl=url,
-        Entries=[
-            {"Id": "good", "MessageBody": "fine"},
-            {"Id": "late", "MessageBody": "too late", "DelaySeconds": 901},
-            {"Id": "bell", "MessageBody": "bell \x07"},
-        ],
-    )
-    assert [entry["Id"] for entry in answer["Successful"]] == ["good"]
-    assert {entry["Id"]: entry["Code"] for entry in answer["Failed"]} == {
-        "late": "InvalidParameterValue",
-        "bell": "InvalidMessageContents",
-    }
-    assert all(entry["SenderFault"] for entry in answer["Failed"])
-    assert [message["Body"] for message in host.receive(url)] == ["fine"]
-
-
-def test_a_batch_deletes_good_entries_and_reports_bad_ones(host: Host) -> None:
-    url = host.queue()
-    host.send(url, "a", "b")
-    entries = [{"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(host.receive(url))]
-    answer = host.sqs.delete_message_batch(QueueUrl=url, Entries=[*entries, {"Id": "x", "ReceiptHandle": "made-up"}])
-    assert {entry["Id"] for entry in answer["Successful"]} == {"0", "1"}
-    assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("x", "ReceiptHandleIsInvalid")]
-    assert host.counts(url) == (0, 0, 0)
-
-
-def test_a_batch_changes_visibility_and_reports_bad_entries(host: Host) -> None:
-    url = host.queue(VisibilityTimeout="30")
-    host.send(url, "a")
-    (message,) = host.receive(url)
-    entries = [
-        {"Id": "a", "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0},
-        {"Id": "b", "ReceiptHandle": "made-up", "VisibilityTimeout": 0},
-    ]
-    answer = host.sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
-    assert [entry["Id"] for entry in answer["Successful"]] == ["a"]
-    assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("b", "ReceiptHandleIsInvalid")]
-    assert len(host.receive(url)) == 1
-
-
-@pytest.mark.parametrize(
-    ("entries", "code"),
-    [
-        ([], "EmptyBatchRequest"),
-        ([{"Id": str(number), "MessageBody": "x"} for number in range(11)], "TooManyEntriesInBatchRequest"),
-        ([{"Id": "same", "MessageBody": "x"}] * 2, "BatchEntryIdsNotDistinct"),
-        ([{"Id": "not an id!", "MessageBody": "x"}], "InvalidBatchEntryId"),
-        ([{"Id": str(number), "MessageBody": "x" * 600_000} for number in range(2)], "BatchRequestTooLong"),
-    ],
-    ids=["empty", "eleven", "same-id", "bad-id", "too-long"],
-)
-def test_a_bad_batch_is_refused_whole(host: Host, entries: list[dict[str, str]], code: str) -> None:
-    url = host.queue()
-    found = host.refusal("send_message_batch", QueueUrl=url, Entries=entries)
-    assert found == f"AWS.SimpleQueueService.{code}"
-    assert host.counts(url) == (0, 0, 0)
-
-
-# Dead letters
-
-
-def _with_dead_letters(host: Host, most: int = 2) -> tuple[str, str]:
-    dead = host.queue()
-    policy = json.dumps({"deadLetterTargetArn": host.arn(dead), "maxReceiveCount": most})
-    return host.queue(VisibilityTimeout="0", RedrivePolicy=policy), dead
-
-
-def test_a_message_received_too_often_moves_to_the_dead_letter_queue(host: Host) -> None:
-    url, dead = _with_dead_letters(host)
-    (sent,) = host.send(url, "poison", MessageAttributes={"a": {"DataType": "String", "StringValue": "kept"}})
-    for _ in range(2):
-        assert [message["MessageId"] for message in host.receive(url)] == [sent]
-    assert host.receive(url) == []
-    (message,) = host.receive(dead, MessageAttributeNames=["All"])
-    assert (message["MessageId"], message["Body"]) == (sent, "poison")
-    assert message["MessageAttributes"]["a"]["StringValue"] == "kept"
-    assert host.counts(url) == (0, 0, 0)
-
-
-def test_a_dead_letter_tells_where_it_came_from(host: Host) -> None:
-    url, dead = _with_dead_letters(host, most=1)
-    host.send(url, "poison")
-    for _ in range(2):
-        host.receive(url)
-    (message,) = host.receive(dead)
-    assert message["Attributes"]["DeadLetterQueueSourceArn"] == host.arn(url)
-    assert host.sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == [url]
-
-
-def test_a_dead_letter_queue_must_exist(host: Host) -> None:
-    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:nowhere", "maxReceiveCount": 2})
-    name = f"bad-{os.getpid()}-{next(_NUMBERS)}"
-    code = host.refusal("create_queue", QueueName=name, Attributes={"RedrivePolicy": policy})
-    assert code in {"InvalidAttributeValue", "InvalidParameterValue", "AWS.SimpleQueueService.NonExistentQueue"}
-
-
-def test_dead_letters_can_be_given_back_to_where_they_came_from(host: Host) -> None:
-    url, dead = _with_dead_letters(host, most=1)
-    host.send(url, "one", "two")
-    for _ in range(4):
-        host.receive(url)
-    task = host.sqs.start_message_move_task(SourceArn=host.arn(dead))
-    assert task["TaskHandle"]
-    received = {message["Body"]: message for message in host.receive(url, WaitTimeSeconds=3, VisibilityTimeout=30)}
-    assert set(received) == {"one", "two"}
-    assert received["one"]["Attributes"]["ApproximateReceiveCount"] == "1"
-    (told,) = host.sqs.list_message_move_tasks(SourceArn=host.arn(dead))["Results"]
-    assert (told["Status"], told["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 2)
-
-
-def test_only_a_dead_letter_queue_can_be_given_back(host: Host) -> None:
-    code = host.refusal("start_message_move_task", SourceArn=host.arn(host.queue()))
-    assert code in {"InvalidParameterValue", "AWS.SimpleQueueService.UnsupportedOperation"}
-
-
-# Only here: what moto cannot be asked for
-
-
-def test_the_twin_keeps_messages_receipts_and_delays_through_a_kill(tmp_path: Path) -> None:
-    with program("local.aws", "--data", str(tmp_path)) as running:
-        host = Host("twin", running, aws_client("sqs", running.url))
-        url, dead = _with_dead_letters(host)
-        host.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "20"})
-        host.send(url, *(f"message {number}" for number in range(200)))
-        (held,) = host.receive(url, MaxNumberOfMessages=1)
-        host.send(url, "later", DelaySeconds=900)
-        running.kill_and_restart()
-        assert host.counts(url) == (199, 1, 1)
-        host.sqs.delete_message(QueueUrl=url, ReceiptHandle=held["ReceiptHandle"])
-        received = {message["Body"] for _ in range(25) for message in host.receive(url)}
-        assert received == {f"message {number}" for number in range(200)} - {held["Body"]}
-        assert host.sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == [url]
-
-
-def test_a_waiting_receiver_costs_the_twin_no_work(tmp_path: Path) -> None:
-    with program("local.aws", "--data", str(tmp_path)) as running:
-        host = Host("twin", running, aws_client("sqs", running.url))
-        url = host.queue()
-        host.send(url, "hidden")
-        host.receive(url)
-        before_s = _cpu_s(running.process.pid)
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: host.receive(url, WaitTimeSeconds=2), range(8)))
-        assert _cpu_s(running.process.pid) - before_s < 0.4
-
-
-def _cpu_s(pid: int) -> float:
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        pytest.skip("CPU time is read from /proc")
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cardwright.kernel.rows import Queue
 from local.seed.cloud import CloudResources, seed_cloud
 from local.seed.people import LOAD_USERS, as_published, everyone, new_people
-from tests.local.programs import AWS, Running, program, session
+from tests.local.programs import Running, aws_client, program
 
 ROW = Queue(name="consume", domain="tests", queue="events", visibility_s=90, max_receives=4)
 DOCUMENTS = {"cardwright/local/example": {"api_key": "one"}}
@@ -30,13 +29,8 @@ def seeded(aws: Running) -> CloudResources:
     return seed_cloud(aws.url, [ROW], DOCUMENTS)
 
 
-def client(aws: Running, service: str) -> Any:
-    """A client of the emulator."""
-    return session().client(service, endpoint_url=aws.url, **AWS)  # type: ignore[call-overload]  # the service is a parameter
-
-
 def test_keys_have_the_kinds_the_platform_needs(aws: Running, seeded: CloudResources) -> None:
-    kms = client(aws, "kms")
+    kms = aws_client("kms", aws.url)
     kinds = {purpose: kms.describe_key(KeyId=arn)["KeyMetadata"]["KeySpec"] for purpose, arn in seeded.keys.items()}
     assert kinds == {
         "vault": "SYMMETRIC_DEFAULT", "user": "SYMMETRIC_DEFAULT", "mac": "HMAC_256", "signing": "RSA_2048"
@@ -44,7 +38,7 @@ def test_keys_have_the_kinds_the_platform_needs(aws: Running, seeded: CloudResou
 
 
 def test_queue_follows_its_row_and_has_a_dead_letter_queue(aws: Running, seeded: CloudResources) -> None:
-    sqs = client(aws, "sqs")
+    sqs = aws_client("sqs", aws.url)
     attributes = sqs.get_queue_attributes(QueueUrl=seeded.queues["events"], AttributeNames=["All"])["Attributes"]
     assert attributes["VisibilityTimeout"] == "90"
     redrive = json.loads(attributes["RedrivePolicy"])
@@ -58,11 +52,11 @@ def test_second_seed_keeps_keys_and_secrets_and_follows_a_changed_row(aws: Runni
     again = seed_cloud(aws.url, [changed], {"cardwright/local/example": {"api_key": "two"}})
     try:
         assert again == seeded
-        attributes = client(aws, "sqs").get_queue_attributes(
+        attributes = aws_client("sqs", aws.url).get_queue_attributes(
             QueueUrl=again.queues["events"], AttributeNames=["VisibilityTimeout"]
         )
         assert attributes["Attributes"]["VisibilityTimeout"] == "120"
-        stored = client(aws, "secretsmanager").get_secret_value(SecretId="cardwright/local/example")
+        stored = aws_client("secretsmanager", aws.url).get_secret_value(SecretId="cardwright/local/example")
         assert json.loads(stored["SecretString"]) == {"api_key": "one"}
     finally:
         seed_cloud(aws.url, [ROW], DOCUMENTS)

@@ -75,13 +75,14 @@ def _insert_card(connection: psycopg.Connection) -> str:
         (user,),
     )
     connection.execute(
-        "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, default_monthly, "
-        "created_at) VALUES (%s, 'one', 'visa', '424242', 'USD', %s, 2, 3, '2026-11-21Z')",
+        "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
+        "default_monthly, created_at) VALUES (%s, 'one', 'visa', '424242', 'USD', %s, 2, 3, '2026-11-21Z')",
         (program, Decimal(1)),
     )
     connection.execute(
-        "INSERT INTO virtual_cards (card_id, user_id, program_id, last_four, card_number_encrypted, processor, processor_card_token, "
-        "expiry_month, expiry_year, currency, last_operation_id, created_at, updated_at) VALUES (%s, %s, %s, '4242', %s, 'none', "
+        "INSERT INTO virtual_cards (card_id, user_id, program_id, last_four, card_number_encrypted, processor, "
+        "processor_card_token, expiry_month, expiry_year, currency, last_operation_id, created_at, updated_at) "
+        "VALUES (%s, %s, %s, '4242', %s, 'none', "
         "'card_1', 1, 2030, 'USD', %s, '2026-11-21Z', '2026-11-21Z')",
         (card, user, program, b"\x00" * 65, card),
     )

@@ -103,11 +103,7 @@ class Administration:
 
     async def list_dead_letter_source_queues(self, request: Request, caller: Caller) -> Answer:
         """ListDeadLetterSourceQueues: which queues send their dead letters here."""
-        return {
-            "queueUrls": [
-                caller.url(queue) for queue in self._directory.sources(self._directory.queue(request, caller))
-            ]
-        }
+        return {"queueUrls": [caller.url(queue) for queue in self._directory.sources(self._directory.queue(request, caller))]}
 
     async def list_queue_tags(self, request: Request, caller: Caller) -> Answer:
         """ListQueueTags."""
@@ -125,7 +121,5 @@ class Administration:
         """UntagQueue."""
         queue = self._directory.queue(request, caller)
         gone = set(request.get("TagKeys") or [])
-        self._store.change(
-            queue, queue.attributes, {key: value for key, value in queue.tags.items() if key not in gone}
-        )
+        self._store.change(queue, queue.attributes, {key: value for key, value in queue.tags.items() if key not in gone})
         return {}

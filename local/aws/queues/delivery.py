@@ -38,9 +38,7 @@ class Delivery:
         queue = self._directory.queue(request, caller)
         draft = _draft(request, queue)
         if payload_bytes(draft.body, draft.attributes) > queue.seconds("MaximumMessageSize"):
-            raise errors.bad_value(
-                "MessageBody", f"Message must be shorter than {queue.seconds('MaximumMessageSize')} bytes."
-            )
+            raise errors.bad_value("MessageBody", f"Message must be shorter than {queue.seconds('MaximumMessageSize')} bytes.")
         self._store.send(queue, [draft])
         self._arrivals.announce(queue.id)
         return _sent(draft)
@@ -125,15 +123,11 @@ class Delivery:
         if entry.get("VisibilityTimeout") is None:
             raise errors.missing("VisibilityTimeout")
         row, receipt = _receipt(entry)
-        hidden_s = settings.check_range(
-            "VisibilityTimeout", entry["VisibilityTimeout"], 0, settings.LONGEST_VISIBILITY_S
-        )
+        hidden_s = settings.check_range("VisibilityTimeout", entry["VisibilityTimeout"], 0, settings.LONGEST_VISIBILITY_S)
         if not self._store.hide(queue, row, receipt, hidden_s):
             if self._store.exists(queue, row):
                 raise errors.not_in_flight()
-            raise errors.bad_value(
-                "ReceiptHandle", "Message does not exist or is not available for visibility timeout change."
-            )
+            raise errors.bad_value("ReceiptHandle", "Message does not exist or is not available for visibility timeout change.")
         self._arrivals.announce(queue.id)
 
 

@@ -96,9 +96,7 @@ def empty_batch() -> QueueError:
 
 def too_many_entries(count: int) -> QueueError:
     """A batch of more than ten entries."""
-    return _named(
-        "TooManyEntriesInBatchRequest", f"Maximum number of entries per request are 10. You have sent {count}."
-    )
+    return _named("TooManyEntriesInBatchRequest", f"Maximum number of entries per request are 10. You have sent {count}.")
 
 
 def ids_not_distinct(entry_id: str) -> QueueError:

@@ -38,9 +38,7 @@ class Redriving:
         if target_arn and target is None:
             raise errors.no_such_task()
         if any(move["SourceArn"] == request["SourceArn"] and move["Status"] == "RUNNING" for move in self._moves):
-            raise errors.unsupported(
-                "There is already a task running. Only one active task is allowed for a source queue."
-            )
+            raise errors.unsupported("There is already a task running. Only one active task is allowed for a source queue.")
         rate = request.get("MaxNumberOfMessagesPerSecond")
         rate = 0 if rate is None else settings.check_range("MaxNumberOfMessagesPerSecond", rate, 1, 500)
         move = {

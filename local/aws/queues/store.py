@@ -121,9 +121,7 @@ class QueueStore:
             "SELECT id, region, name, attributes, tags, created_ms, modified_ms, purged_ms FROM queues"
         ).fetchall()
         self._queues = {
-            (region, name): Queue(
-                key, region, name, json.loads(attributes), json.loads(tags), created, modified, purged
-            )
+            (region, name): Queue(key, region, name, json.loads(attributes), json.loads(tags), created, modified, purged)
             for key, region, name, attributes, tags, created, modified, purged in rows
         }
 
@@ -140,9 +138,7 @@ class QueueStore:
 
     def names(self, region: str) -> list[Queue]:
         """All queues of a region, by name."""
-        return sorted(
-            (queue for queue in self._queues.values() if queue.region == region), key=lambda queue: queue.name
-        )
+        return sorted((queue for queue in self._queues.values() if queue.region == region), key=lambda queue: queue.name)
 
     def create(self, region: str, name: str, attributes: dict[str, str], tags: dict[str, str]) -> Queue:
         """Add a queue."""
@@ -246,9 +242,7 @@ class QueueStore:
             (now_ms + visibility_s * 1_000, received + 1, first_ms, receipt, key),
         )
         found = json.loads(attributes) if attributes else {}
-        return Received(
-            key, message_id, body, md5, found, trace, sent_ms, received + 1, first_ms, source, f"{key}:{receipt}"
-        )
+        return Received(key, message_id, body, md5, found, trace, sent_ms, received + 1, first_ms, source, f"{key}:{receipt}")
 
     def _bury(self, row: int, queue: Queue, dead_letters: Queue, now_ms: int) -> None:
         self._db.execute(
@@ -258,9 +252,7 @@ class QueueStore:
 
     def remove(self, queue: Queue, row: int, receipt: str) -> bool:
         """Delete a message by its latest receipt; an older receipt changes nothing. Tells whether it was deleted."""
-        cursor = self._db.execute(
-            "DELETE FROM messages WHERE id = ? AND queue_id = ? AND receipt = ?", (row, queue.id, receipt)
-        )
+        cursor = self._db.execute("DELETE FROM messages WHERE id = ? AND queue_id = ? AND receipt = ?", (row, queue.id, receipt))
         return cursor.rowcount == 1
 
     def exists(self, queue: Queue, row: int) -> bool:

@@ -90,6 +90,11 @@ class Exchange:
     latency_ms: float
 
 
+def _coordinates(merchant: dict[str, Any]) -> dict[str, Any]:
+    """The merchant with its coordinates as JSON numbers again; only amounts must keep their text."""
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in merchant.items()}
+
+
 class Network:
     """The network's side of authorizations."""
 
@@ -141,7 +146,7 @@ class Network:
             "merchant_amount": amount if given is None else str(given),
             "merchant_currency": wanted.merchant_currency or wanted.currency,
             "partial_approval": wanted.partial_approval,
-            "merchant": _MERCHANTS.get(wanted.currency, _MERCHANTS["USD"]) | (wanted.merchant or {}),
+            "merchant": _MERCHANTS.get(wanted.currency, _MERCHANTS["USD"]) | _coordinates(wanted.merchant or {}),
             "channel": wanted.channel,
             "device_id": wanted.device_id,
             "ip": wanted.ip,

@@ -6,10 +6,11 @@ from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from cardwright.authorizations import store
 from cardwright.authorizations.ports import RiskScorer
-from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason, decide, windows
+from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason, decide, expires_at, windows
 from cardwright.kernel.clock import Clock
 from cardwright.kernel.errors import UnavailableError
 from cardwright.platform.cache import Cache
@@ -231,6 +232,9 @@ def _read_profile(raw: bytes) -> Profile | None:
         for name in _LISTS:
             told[name] = frozenset(told[name])
         profile = Profile(**told)
+        # What the guards compute with must be computable: a month, a time zone.
+        expires_at(profile.expiry_year, profile.expiry_month)
+        ZoneInfo(profile.time_zone)
         return profile if profile.config_version == int(version) else None
-    except (ValueError, TypeError, KeyError, ArithmeticError):
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         return None

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from cardwright.cards.ports import Processor
     from cardwright.cards.service import CardService
     from cardwright.idempotency.service import IdempotencyService
+    from cardwright.identity.ports import Messages
+    from cardwright.identity.service import IdentityService
+    from cardwright.kyc.ports import KycProvider
+    from cardwright.kyc.service import KycEvents, KycService
     from cardwright.platform.keys import DataKeys, MacKey, Sealer, SigningKeys
     from cardwright.programs.service import ProgramService
     from cardwright.ratelimit.service import RateLimiter
@@ -111,6 +115,67 @@ class Api:
         from cardwright.idempotency.service import IdempotencyService
 
         return IdempotencyService(self.database, self.sealer, self.clock, self.ids)
+
+    @cached_property
+    def messages(self) -> "Messages":
+        """Message channels. CARDWRIGHT_MESSAGES names them: `simulated` at a URL, or `ses` with mailto:<sender> for a URL."""
+        self._require(Capability.MESSAGES)
+        named = environment.variable(Capability.MESSAGES, "CARDWRIGHT_MESSAGES")
+        url = environment.variable(Capability.MESSAGES, "CARDWRIGHT_MESSAGES_URL")
+        if named == "simulated":
+            from cardwright.providers.messages_simulated import SimulatedMessages
+
+            secret = environment.variable(Capability.MESSAGES, "CARDWRIGHT_MESSAGES_API_SECRET")
+            return SimulatedMessages(url, lambda: resources.api_key(secret))
+        if named == "ses" and url.startswith("mailto:"):
+            from cardwright.providers.messages_ses import SesMessages
+
+            return SesMessages(url.removeprefix("mailto:"))
+        raise BrokenInvariantError(f"there are no message channels called {named}")
+
+    @cached_property
+    def identity(self) -> "IdentityService":
+        """People, logins, sessions."""
+        from cardwright.identity.service import IdentityService
+
+        return IdentityService(self)
+
+    @cached_property
+    def kyc_provider(self) -> "KycProvider":
+        """The KYC provider that CARDWRIGHT_KYC names."""
+        from cardwright.providers.kyc_simulated import SimulatedKyc
+
+        self._require(Capability.KYC)
+        named = environment.variable(Capability.KYC, "CARDWRIGHT_KYC")
+        if named != "simulated":
+            raise BrokenInvariantError(f"there is no KYC provider called {named}")
+        secret = environment.variable(Capability.KYC, "CARDWRIGHT_KYC_API_SECRET")
+        return SimulatedKyc(environment.variable(Capability.KYC, "CARDWRIGHT_KYC_URL"), lambda: resources.api_key(secret))
+
+    @cached_property
+    def kyc(self) -> "KycService":
+        """Identity checks."""
+        from cardwright.kyc.service import KycService
+
+        return KycService(
+            self.database, self.clock, self.ids, provider=lambda: self.kyc_provider, public_url=self.settings.public_url
+        )
+
+    @cached_property
+    def kyc_events(self) -> "KycEvents":
+        """Outcomes the KYC provider sends; taken under role worker, for no user."""
+        from cardwright.kyc.service import KycEvents
+        from cardwright.providers.kyc_simulated import read_event
+
+        self._require(Capability.DATABASE_WORKER, Capability.KYC_INBOUND)
+        secret = environment.variable(Capability.KYC_INBOUND, "CARDWRIGHT_KYC_INBOUND_SECRET")
+        return KycEvents(
+            resources.database(Capability.DATABASE_WORKER),
+            self.clock,
+            self.ids,
+            secrets=lambda: resources.signing_secrets(secret),
+            read_event=read_event,
+        )
 
     @cached_property
     def programs(self) -> "ProgramService":

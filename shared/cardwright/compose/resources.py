@@ -89,6 +89,17 @@ def api_key(secret_name: str) -> Secret[str]:
     return Secret(value)
 
 
+def signing_secrets(secret_name: str) -> list[Secret[str]]:
+    """What a party signs its requests with, several while they rotate; the secret is {"secrets": ["whsec_..."]}.
+
+    Raises UnavailableError.
+    """
+    listed = secrets().get(secret_name).reveal().get("secrets")
+    if not isinstance(listed, list) or not listed:
+        raise BrokenInvariantError("an inbound secret has not the shape it must have")
+    return [Secret(str(secret)) for secret in listed]
+
+
 def _credentials() -> Credentials:
     access_key, secret_key, session_token = environment.credentials()
     return Credentials(access_key, secret_key, session_token)

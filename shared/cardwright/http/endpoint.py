@@ -27,6 +27,8 @@ from cardwright.platform.telemetry import logger
 ApiT = TypeVar("ApiT", bound=ApiRoot)
 Operation = Callable[..., Reply | Response]
 
+# What goes out as text: API Gateway would hand a base64 body on as it is, having no binary types configured.
+_TEXT = ["text/", "application/json", problems.MEDIA_TYPE]
 _SAFE_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -51,7 +53,7 @@ class Endpoint(Generic[ApiT]):
         self.app.router.route_class = _route_class(self)
         self.app.add_exception_handler(HTTPException, self._no_such_route)
         self.app.router.add_route(row.full_path, self._preflight, methods=["OPTIONS"], include_in_schema=False)
-        self._mangum = Mangum(self.app, lifespan="off")
+        self._mangum = Mangum(self.app, lifespan="off", text_mime_types=_TEXT)
 
     def operation(
         self,

@@ -133,8 +133,9 @@ def put_email_code(tx: Transaction, user_id: UUID, digest: bytes, expires_at: da
     """Remember the code on its way to a user's address; an earlier one is void."""
     tx.execute(
         "INSERT INTO email_codes (user_id, digest, expires_at) VALUES (%s, %s, %s) "
-        "ON CONFLICT (user_id) DO UPDATE SET digest = EXCLUDED.digest, tries = 0, expires_at = EXCLUDED.expires_at",
-        (user_id, digest, expires_at),
+        # No EXCLUDED: reading it needs the right to read digests.
+        "ON CONFLICT (user_id) DO UPDATE SET digest = %s, tries = 0, expires_at = %s",
+        (user_id, digest, expires_at, digest, expires_at),
     )
 
 

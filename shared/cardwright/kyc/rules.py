@@ -12,6 +12,8 @@ from cardwright.kernel.secret import Secret
 MIN_AGE_YEARS = 18
 MAX_AGE_YEARS = 120
 DOCUMENT_NUMBER_LENGTH = 64
+# Which documents a country has is the provider's knowledge; here a type is only a name.
+_DOCUMENT_TYPE = re.compile(r"[A-Za-z][A-Za-z_-]{1,39}", re.ASCII)
 _DOCUMENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./-]*", re.ASCII)
 
 
@@ -24,15 +26,6 @@ class KycStatus(StrEnum):
     REJECTED = "REJECTED"
     NEEDS_REVIEW = "NEEDS_REVIEW"
     EXPIRED = "EXPIRED"
-
-
-class DocumentType(StrEnum):
-    """Identity documents that are taken."""
-
-    PASSPORT = "passport"
-    ID_CARD = "id_card"
-    DRIVING_LICENCE = "driving_licence"
-    RESIDENCE_PERMIT = "residence_permit"
 
 
 TRANSITIONS: dict[KycStatus, frozenset[KycStatus]] = {
@@ -55,7 +48,7 @@ class Details:
     last_name: Secret[str]
     date_of_birth: Secret[date]
     country: str
-    document_type: DocumentType
+    document_type: str
     document_number: Secret[str]
 
 
@@ -90,6 +83,8 @@ def check_details(details: Details, today: date) -> None:
         errors.append(
             FieldError("date_of_birth", "age_out_of_range", f"A cardholder is {MIN_AGE_YEARS} to {MAX_AGE_YEARS} years old.")
         )
+    if _DOCUMENT_TYPE.fullmatch(details.document_type) is None:
+        errors.append(FieldError("document.type", "document_type_invalid", "A type is a name such as passport or id_card."))
     number = details.document_number.reveal()
     if len(number) > DOCUMENT_NUMBER_LENGTH or _DOCUMENT_NUMBER.fullmatch(number) is None:
         errors.append(FieldError("document.number", "document_number_invalid", "Letters, digits, spaces and . / - only."))

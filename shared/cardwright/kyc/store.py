@@ -8,7 +8,10 @@ from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.kyc.rules import KycStatus
 from cardwright.platform.postgres import Row, Transaction
 
-_SELECT = "SELECT user_id, status, submission_id, provider_reference, submitted_at, decided_at, version FROM kyc_cases WHERE user_id = %s"
+_SELECT = (
+    "SELECT user_id, status, submission_id, provider_reference, submitted_at, decided_at, version "
+    "FROM kyc_cases WHERE user_id = %s"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ API_VERSION = "2026-11-21"
 EVENT_TYPES = frozenset(
     (
         "card.created card.frozen card.unfrozen card.cancelled card.expired card.replaced card.limits_updated "
-        "transaction.authorized transaction.declined transaction.cleared transaction.reversed transaction.refunded transaction.expired "
-        "transaction.force_posted card.fraud_detected kyc.verified kyc.rejected security.alert report.ready webhook.test"
+        "transaction.authorized transaction.declined transaction.cleared transaction.reversed transaction.refunded "
+        "transaction.expired transaction.force_posted card.fraud_detected kyc.verified kyc.rejected security.alert "
+        "report.ready webhook.test"
     ).split()
 )
 # Ours alone: asks the delivery worker to verify a subscription's URL.

@@ -110,7 +110,7 @@ class Cache:
     def get_many(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """MGET of keys with one hash tag; None when the cache does not answer."""
         replies = self.exchange([("MGET", *keys)])
-        if replies is None or not isinstance(replies[0], list):
+        if replies is None or not isinstance(replies[0], list) or len(replies[0]) != len(keys):
             return None
         return [value if isinstance(value, bytes) else None for value in replies[0]]
 

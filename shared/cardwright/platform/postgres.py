@@ -102,15 +102,16 @@ class Database:
     def call(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Run one statement by itself, committed when it returns; one round trip.
 
-        Only for statements that may safely run twice: after a lost connection it is tried once more.
+        Only for statements that may safely run twice: after a lost connection it is tried once more, unless the budget is spent.
         Raises UnavailableError when the database does not answer.
         """
         connection, reused = self._current()
+        deadline = time.monotonic() + self._budget_s
         try:
             return connection.execute(sql.encode(), parameters).fetchone()
         except _NOT_NOW as error:
             connection.close()
-            if not reused or isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
+            if not reused or time.monotonic() >= deadline or isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
                 raise UnavailableError("The database does not answer.", code="database_unavailable") from error
         try:
             return self._connect().execute(sql.encode(), parameters).fetchone()

@@ -11,6 +11,8 @@ from cardwright.kernel.secret import Secret
 from cardwright.kyc.rules import Details, KycStatus, Outcome, read_reference
 
 _TIMEOUT = httpx.Timeout(8.0, connect=3.0)
+# No refusals: slow down, come back, or our own key being rotated.
+_LATER = frozenset({401, 403, 408, 425, 429})
 _STATUSES = {"approved": KycStatus.VERIFIED, "declined": KycStatus.REJECTED, "review": KycStatus.NEEDS_REVIEW}
 _COMPLETED = "verification.completed"
 
@@ -30,7 +32,7 @@ class SimulatedKyc:
             "last_name": details.last_name.reveal(),
             "date_of_birth": details.date_of_birth.reveal().isoformat(),
             "country": details.country,
-            "document": {"type": details.document_type.value, "number": details.document_number.reveal()},
+            "document": {"type": details.document_type, "number": details.document_number.reveal()},
             "callback_url": callback_url,
         }
         try:
@@ -40,7 +42,7 @@ class SimulatedKyc:
         except httpx.HTTPError:
             # The cause holds the request and with it personal data: it is left out.
             raise _unavailable() from None
-        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+        if answer.status_code in _LATER or answer.is_server_error:
             raise _unavailable()
         if not answer.is_success:
             raise ProviderRefusedError("The KYC provider refused the submission.", code="kyc_refused")

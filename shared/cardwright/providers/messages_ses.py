@@ -1,4 +1,4 @@
-"""Mail through Amazon SES, version 2 of its interface."""
+"""Mail through Amazon SES."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -10,10 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
 
 if TYPE_CHECKING:
-    from mypy_boto3_sesv2 import SESV2Client
+    from mypy_boto3_ses import SESClient
 
 # SES says these when a message as such is not taken; anything else may pass.
-_REFUSALS = frozenset({"MessageRejected", "BadRequestException", "MailFromDomainNotVerifiedException", "NotFoundException"})
+_REFUSALS = frozenset({"MessageRejected", "MailFromDomainNotVerifiedException", "InvalidParameterValue"})
 
 
 class SesMessages:
@@ -21,8 +21,8 @@ class SesMessages:
 
     def __init__(self, sender: str) -> None:
         self._sender = sender
-        self._ses: SESV2Client = boto3.client(
-            "sesv2", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
+        self._ses: SESClient = boto3.client(
+            "ses", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
         )
 
     def send(self, channel: Literal["email", "sms", "push"], to: str, subject: str, body: str, data: Mapping[str, str]) -> None:
@@ -31,13 +31,11 @@ class SesMessages:
             raise ProviderRefusedError(f"This channel carries no {channel}.", code="messages_refused")
         try:
             self._ses.send_email(
-                FromEmailAddress=self._sender,
+                Source=self._sender,
                 Destination={"ToAddresses": [to]},
-                Content={
-                    "Simple": {
-                        "Subject": {"Data": subject, "Charset": "UTF-8"},
-                        "Body": {"Text": {"Data": body, "Charset": "UTF-8"}},
-                    }
+                Message={
+                    "Subject": {"Data": subject, "Charset": "UTF-8"},
+                    "Body": {"Text": {"Data": body, "Charset": "UTF-8"}},
                 },
             )
         except ClientError as error:

@@ -137,7 +137,8 @@ def test_a_holder_does_not_undo_the_freeze_of_staff_or_system(frozen_by: str | N
 
 
 @pytest.mark.parametrize(
-    ("frozen_by", "actor_role"), [("cardholder", "cardholder"), ("merchant", "cardholder"), ("admin", "support"), ("support", "system")]
+    ("frozen_by", "actor_role"),
+    [("cardholder", "cardholder"), ("merchant", "cardholder"), ("admin", "support"), ("support", "system")],
 )
 def test_holders_undo_their_own_freeze_and_staff_any(frozen_by: str, actor_role: str) -> None:
     check_release(frozen_by, actor_role)

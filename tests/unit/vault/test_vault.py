@@ -90,11 +90,12 @@ def test_without_kms_nothing_is_sealed_or_opened(vault: Vault, kms: dict[str, st
     sealed = vault.encrypt(ONE, PAN)
     gone = kms["envelope"][:-36] + "00000000-0000-4000-8000-000000000000"
     without = Vault(EnvelopeKey(gone), MacKey(gone))
-    for call in (lambda: without.encrypt(ONE, PAN), lambda: without.fingerprint(PAN)):
-        with pytest.raises(UnavailableError) as failure:
-            call()
-        assert failure.value.code == "keys_unavailable"
-    boto3.client("kms").disable_key(KeyId=kms["envelope"].rpartition("/")[2])
+    with pytest.raises(UnavailableError) as failure:
+        without.encrypt(ONE, PAN)
+    assert failure.value.code == "keys_unavailable"
+    with pytest.raises(UnavailableError) as failure:
+        without.fingerprint(PAN)
+    assert failure.value.code == "keys_unavailable"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(UnavailableError):
         Vault(EnvelopeKey(kms["envelope"]), MacKey(kms["mac"])).decrypt(ONE, sealed)

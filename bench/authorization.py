@@ -1,0 +1,152 @@
+"""The authorization path against pgbench's TPC-B on the same server in the same run."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bench.proxy import CountingProxy
+from bench.stage import Stage, environment, secrets_extension, stage
+
+PROCESSES = 4
+ROUNDS = 3
+SECONDS = 6
+DELAY_S = 0.003
+# The recorded function alone, at the same concurrency as TPC-B, parameters as the handler's.
+_FUNCTION_SCRIPT = r"""
+\set n random(1, 200)
+SELECT r.outcome FROM bench_cards c, record_authorization(c.card_id, 1, gen_random_uuid()::text, '\x00'::bytea, gen_random_uuid(), NULL,
+  10.00, 'USD', 'authorization', NULL, '5411', '{"merchant": {"id": "m_1", "name": "Corner Shop", "category_code": "5411"}}'::jsonb,
+  NULL::smallint, date_trunc('day', now()), date_trunc('month', now()), now()) r WHERE c.n = :n;
+"""
+
+
+def measure() -> dict[str, Any]:
+    """Run everything; returns the figures CONTRACT section 1 names, and those they were made of."""
+    with stage() as running, secrets_extension(running.secret) as extension_port:
+        _prepare_pgbench(running)
+        rounds = [_round(running, extension_port) for _ in range(ROUNDS)]
+        trips = _round_trips(running, extension_port)
+    latencies = sorted(latency for one in rounds for latency in one["latencies_ms"])
+    cut = statistics.quantiles(latencies, n=100)
+    return {
+        "decisions_per_second": round(statistics.median(one["decisions_per_second"] for one in rounds), 1),
+        "tpcb_tps": round(statistics.median(one["tpcb_tps"] for one in rounds), 1),
+        "ratio_to_tpcb": round(statistics.median(one["decisions_per_second"] / one["tpcb_tps"] for one in rounds), 3),
+        "function_tps": round(statistics.median(one["function_tps"] for one in rounds), 1),
+        "database_ratio_to_tpcb": round(statistics.median(one["function_tps"] / one["tpcb_tps"] for one in rounds), 3),
+        "cpu_us_per_decision": round(statistics.median(one["cpu_us"] for one in rounds), 1),
+        "latency_ms": {"p50": round(cut[49], 3), "p95": round(cut[94], 3), "p99": round(cut[98], 3)},
+        "round_trips": trips,
+        "import_ratio": _import_ratio(),
+        "processes": PROCESSES,
+        "rounds": ROUNDS,
+        "decisions": len(latencies),
+        "settings": {"fsync": "on", "synchronous_commit": "on"},
+    }
+
+
+def _round(running: Stage, extension_port: int) -> dict[str, Any]:
+    figures = _decide(running, environment(running, extension_port), processes=PROCESSES, seconds=SECONDS)
+    return {
+        "decisions_per_second": sum(one["decisions"] / one["elapsed_s"] for one in figures),
+        "cpu_us": statistics.fmean(one["cpu_us"] for one in figures),
+        "latencies_ms": [latency for one in figures for latency in one["latencies_ms"]],
+        "tpcb_tps": _pgbench(running, []),
+        "function_tps": _pgbench(running, ["-f", "-"], _FUNCTION_SCRIPT),
+    }
+
+
+def _decide(running: Stage, variables: dict[str, str], *, processes: int, **task: int) -> list[dict[str, Any]]:
+    """Start the deciding processes, let them warm up, release them together, collect their figures."""
+    command = [sys.executable, "-m", "bench.authorizer"]
+    started = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **variables},
+            cwd=Path(__file__).parents[1],
+        )
+        for _ in range(processes)
+    ]
+    described = json.dumps({"secret": running.secret, "tokens": running.tokens, **task}) + "\n"
+    for process in started:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(described)
+        process.stdin.flush()
+    for process in started:
+        assert process.stderr is not None
+        if process.stderr.readline().strip() != "ready":
+            raise RuntimeError("a deciding process did not start: " + process.communicate()[1][-800:])
+    with ThreadPoolExecutor(processes) as pool:
+        answers = list(pool.map(lambda process: process.communicate("go\n"), started))
+    for process, (_, said) in zip(started, answers, strict=True):
+        if process.returncode:
+            raise RuntimeError("a deciding process failed: " + said[-800:])
+    return [json.loads(figures) for figures, _ in answers]
+
+
+def _prepare_pgbench(running: Stage) -> None:
+    pgbench = str(running.postgres.bin("pgbench"))
+    subprocess.run([pgbench, "-i", "-q", "-s", "10", running.owner_url], check=True, capture_output=True)
+    psql = str(running.postgres.bin("psql"))
+    table = "CREATE TABLE bench_cards AS SELECT (row_number() OVER ())::int AS n, card_id FROM virtual_cards; "
+    index = "ALTER TABLE bench_cards ADD PRIMARY KEY (n); ANALYZE bench_cards"
+    subprocess.run([psql, "-q", "-c", table + index, running.owner_url], check=True, capture_output=True)
+
+
+def _pgbench(running: Stage, extra: list[str], script: str | None = None) -> float:
+    pgbench = str(running.postgres.bin("pgbench"))
+    command = [pgbench, "-n", "-M", "extended", "-c", str(PROCESSES), "-j", "1", "-T", str(SECONDS), *extra, running.owner_url]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError("pgbench failed: " + done.stderr[-800:])
+    line = next(line for line in done.stdout.splitlines() if line.startswith("tps"))
+    return float(line.split()[2])
+
+
+def _round_trips(running: Stage, extension_port: int) -> dict[str, float]:
+    """Exchanges per decision counted on the bytes, and those awaited: what an answer held back adds to the latency."""
+    count = 300
+    with CountingProxy("127.0.0.1", running.postgres.port) as postgres, CountingProxy("127.0.0.1", running.valkey.port) as valkey:
+        variables = environment(running, extension_port, postgres_port=postgres.port, valkey_port=valkey.port)
+        few = {**running.__dict__, "tokens": running.tokens[:20]}
+        quick = Stage(**few)
+
+        def median_ms() -> tuple[float, int, int]:
+            before = postgres.exchanges, valkey.exchanges
+            figures = _decide(quick, variables, processes=1, count=count, warm=20)[0]
+            return statistics.median(figures["latencies_ms"]), postgres.exchanges - before[0], valkey.exchanges - before[1]
+
+        plain, postgres_exchanges, valkey_exchanges = median_ms()
+        valkey.delay_s = DELAY_S
+        valkey_held, _, _ = median_ms()
+        valkey.delay_s, postgres.delay_s = 0.0, DELAY_S
+        postgres_held, _, _ = median_ms()
+    decided = count + 20
+    return {
+        "postgres": round(postgres_exchanges / decided, 2),
+        "postgres_awaited": round((postgres_held - plain) / (DELAY_S * 1000), 2),
+        "valkey": round(valkey_exchanges / decided, 2),
+        "valkey_awaited": round((valkey_held - plain) / (DELAY_S * 1000), 2),
+    }
+
+
+def _import_ratio() -> float:
+    """Import time of the handler module against importing psycopg alone, medians of turns."""
+
+    def seconds(module: str) -> float:
+        program = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+        command = [sys.executable, "-c", program]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout)
+
+    pairs = [(seconds("functions.authorizations.authorize_transaction"), seconds("psycopg")) for _ in range(7)]
+    return round(statistics.median(ours for ours, _ in pairs) / statistics.median(theirs for _, theirs in pairs), 2)

@@ -1,0 +1,100 @@
+"""The evidence bucket: what is written there stays, unchanged, until its retention ends. Stateful."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.acknowledgements import Acknowledged, acknowledge
+from infra.stages import Stage
+
+# What would shorten or end the protection of something already written, or let somebody do so.
+NEVER = (
+    "s3:BypassGovernanceRetention",
+    "s3:DeleteBucket",
+    "s3:DeleteObjectVersion",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:PutBucketVersioning",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutObjectLegalHold",
+)
+
+
+class ObjectsStack(cdk.Stack):
+    """S3 with Object Lock in COMPLIANCE mode, which not even the root user can shorten; the bucket policy refuses the attempt as well."""
+
+    def __init__(self, scope: Construct, stage: Stage, env: cdk.Environment, storage_key: kms.IKey) -> None:
+        super().__init__(
+            scope,
+            f"{stage.prefix}-objects",
+            env=env,
+            termination_protection=stage.termination_protection,
+            description="Evidence that cannot be changed",
+        )
+        self._stage = stage
+        logs = s3.Bucket(
+            self,
+            "AccessLogs",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+            lifecycle_rules=[s3.LifecycleRule(expiration=cdk.Duration.days(max(stage.log_days, 90)))],
+        )
+        acknowledge(
+            logs, [Acknowledged("S1", "It receives the access logs; logging its own accesses into itself would never end.")]
+        )
+        self.evidence = s3.Bucket(
+            self,
+            "Evidence",
+            versioned=True,
+            object_lock_enabled=True,
+            object_lock_default_retention=s3.ObjectLockRetention.compliance(cdk.Duration.days(stage.evidence_days)),
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=storage_key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            server_access_logs_bucket=logs,
+            server_access_logs_prefix="evidence/",
+            removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+        )
+        self._refuse_shortening()
+
+    def _deny(
+        self, sid: str, actions: list[str], *, objects: bool, conditions: dict[str, dict[str, object]] | None = None
+    ) -> None:
+        bucket = self.evidence.bucket_arn
+        self.evidence.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=actions,
+                resources=[bucket, f"{bucket}/*"] if objects else [bucket],
+                conditions=conditions,
+            )
+        )
+
+    def _refuse_shortening(self) -> None:
+        """Deny to every principal, the account's administrators included."""
+        self._deny("NothingEndsEarly", list(NEVER), objects=True)
+        writes = ["s3:PutObject", "s3:PutObjectRetention"]
+        # Writers leave the retention to the bucket's default: then the condition's key is absent and the statement does not bite.
+        days = {"s3:object-lock-remaining-retention-days": self._stage.evidence_days}
+        self._deny("NoShorterRetention", writes, objects=True, conditions={"NumericLessThan": days})
+        weaker = {"s3:object-lock-mode": "GOVERNANCE"}
+        self._deny("NoWeakerMode", writes, objects=True, conditions={"StringEquals": weaker})
+        # Only the deployment may change these rules, and it does so from a reviewed template.
+        deployment = f"arn:aws:iam::{self._stage.account}:role/cdk-*-cfn-exec-role-*"
+        self._deny(
+            "OnlyTheDeploymentChangesThis",
+            ["s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "s3:PutBucketPublicAccessBlock"],
+            objects=False,
+            conditions={"ArnNotLike": {"aws:PrincipalArn": deployment}},
+        )

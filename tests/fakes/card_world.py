@@ -1,0 +1,141 @@
+"""A world to issue cards in: the real database, everything outside it in memory."""
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from cardwright.cards.rules import Card
+from cardwright.cards.service import CardService, IssueCard
+from cardwright.kernel.clock import FixedClock
+from cardwright.platform.cache import Cache, Command, Reply
+from cardwright.platform.ids import IdSource
+from cardwright.platform.postgres import Actor, Database, Transaction
+from cardwright.platform.retries import Retry
+from cardwright.programs.rules import Program
+from cardwright.programs.service import ProgramService
+from cardwright.vault.service import Vault
+from tests.fakes.processor import FakeProcessor
+from tests.fakes.vault import FakeVault
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def as_role(url: str, role: str) -> Database:
+    """The database of a superuser's URL under another role."""
+    conninfo = make_conninfo(url, options=f"-c role={role}")
+    return Database(lambda: conninfo)
+
+
+class FakeCache:
+    """Keeps the commands it was sent, and answers each with 1."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+
+    def exchange(self, commands: Sequence[Command]) -> list[Reply] | None:
+        """Take commands."""
+        self.commands += commands
+        return [1 for _ in commands]
+
+
+class FakeKyc:
+    """Everybody is verified who is not named otherwise."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[UUID, str] = {}
+
+    def status_of(self, tx: Transaction, user_id: UUID) -> str:
+        """Return the status."""
+        return self.statuses.get(user_id, "VERIFIED")
+
+
+class CardWorld:
+    """What CardService is composed of, with rows of its own in a shared database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clock = FixedClock(NOW)
+        self.ids = IdSource(self.clock)
+        self.database = as_role(url, "app")
+        self.fake_cache = FakeCache()
+        self.cache = cast(Cache, self.fake_cache)
+        self.kyc = FakeKyc()
+        self.programs = ProgramService()
+        self.fake_vault = FakeVault()
+        self.vault = cast(Vault, self.fake_vault)
+        self.processor = FakeProcessor()
+        self.pauses: list[float] = []
+        self.program = self.add_program("USD", os.urandom(1)[0])
+        self.service = self.serving(creations_per_hour=None)
+
+    def serving(self, *, creations_per_hour: int | None) -> CardService:
+        """A service over this world whose waits take no time."""
+        ticks = itertools.count()
+        return CardService(
+            self,
+            creations_per_hour=creations_per_hour,
+            retry=lambda: Retry(sleep=self.pauses.append, monotonic=lambda: next(ticks) / 1000, jitter=lambda: 0.0),
+        )
+
+    def add_program(self, currency: str, number: int = 0, **changes: Any) -> Program:
+        """Add a program that is nobody's default."""
+        program = Program(
+            program_id=self.ids.new(),
+            name=f"Test {number}",
+            network="visa",
+            bin="424242",
+            currency=currency,
+            created_at=NOW,
+            default_per_transaction=Decimal("500.00"),
+            default_daily=Decimal("1000.00"),
+            default_monthly=Decimal("5000.00"),
+        )
+        program = replace(program, **changes)
+        migrator = as_role(self.url, "migrator")
+        with migrator.transaction(Actor(None, "system")) as tx:
+            self.programs.add_program(tx, program)
+        migrator.close()
+        return program
+
+    def add_user(self, role: str = "cardholder") -> Actor:
+        """Add a user and return it as the one who acts."""
+        user_id = self.ids.new()
+        self.sql(
+            "INSERT INTO users (user_id, role, email_sealed, first_name_sealed, last_name_sealed, password_hash, created_at) "
+            "VALUES (%s, %s, '', '', '', '$argon2id$none', %s)",
+            user_id,
+            role,
+            NOW,
+        )
+        return Actor(user_id, role, "req_1")
+
+    def wish(self, **changes: Any) -> IssueCard:
+        """A wish for a card of this world's program."""
+        return replace(IssueCard(currency="USD", program_id=self.program.program_id), **changes)
+
+    def issue(self, actor: Actor, **changes: Any) -> Card:
+        """Issue a card."""
+        return self.service.issue_card(actor, self.wish(**changes), self.ids.new())
+
+    def sql(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run a statement as superuser."""
+        with psycopg.connect(self.url, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self, table: str, card_id: UUID) -> list[dict[str, Any]]:
+        """Rows of a card in a table, in no order."""
+        return self.sql(f"SELECT * FROM {table} WHERE card_id = %s", card_id)  # noqa: S608 - names of the tests' own
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self.database.close()

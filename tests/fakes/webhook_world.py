@@ -1,0 +1,173 @@
+"""A world to send webhooks in: the real database, receivers that answer by script."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from cardwright.kernel.clock import FixedClock
+from cardwright.kernel.secret import Secret
+from cardwright.outbox.rules import VERIFICATION_REQUESTED, Event, message
+from cardwright.platform.egress import Answer, EgressError
+from cardwright.platform.ids import IdSource
+from cardwright.platform.postgres import Actor
+from cardwright.webhooks.ports import Sender
+from cardwright.webhooks.rules import Subscription
+from cardwright.webhooks.service import NewSubscription, WebhookService, WebhookWorker
+from tests.fakes.card_world import as_role
+from tests.fakes.sealer import HeldSecrets
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+Script = Callable[[str, bytes], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request a receiver got."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Script:
+    """A receiver that always answers this."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _url, _body: Answer(status, named, body)
+
+
+def fails(code: str) -> Script:
+    """A receiver that cannot be reached."""
+
+    def post(_url: str, _body: bytes) -> Answer:
+        raise EgressError(code)
+
+    return post
+
+
+class ScriptedSender:
+    """Answers challenges; everything else by the script, 200 without one."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+        self.script: Script = answer(200, b"thanks")
+        self.verifies = True
+        self._lock = threading.Lock()
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Take a request."""
+        with self._lock:
+            self.posts.append(Post(url, dict(headers), body))
+        document = json.loads(body)
+        if self.verifies and document["type"] == "webhook.verification":
+            return Answer(200, {}, json.dumps({"challenge": document["challenge"]}).encode())
+        return self.script(url, body)
+
+    def events(self) -> list[Post]:
+        """The posts that were not challenges."""
+        return [post for post in self.posts if json.loads(post.body)["type"] != "webhook.verification"]
+
+
+class WebhookWorld:
+    """Subscriptions under role app and deliveries under role worker, as two processes would."""
+
+    def __init__(self, url: str, sender: Sender | None = None) -> None:
+        self.url = url
+        self.clock = FixedClock(NOW)
+        self.ids = IdSource(self.clock)
+        self.sender = ScriptedSender()
+        self.secrets = HeldSecrets()
+        sealer = self.secrets.sealer()
+        self.app, self.worker_database = as_role(url, "app"), as_role(url, "worker")
+        self.subscriptions = WebhookService(self.app, self.clock, self.ids, sealer, _nobody, local=True)
+        used: Sender = sender or self.sender
+        self.deliveries = WebhookService(self.worker_database, self.clock, self.ids, sealer, lambda: used, local=True)
+        self.worker = WebhookWorker(self.deliveries)
+
+    def close(self) -> None:
+        """Close this thread's connections."""
+        self.app.close()
+        self.worker_database.close()
+
+    def sql(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run a statement as superuser."""
+        with psycopg.connect(self.url, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def add_user(self, role: str = "cardholder") -> Actor:
+        """Add a user and return it as the one who acts."""
+        user_id = self.ids.new()
+        self.sql(
+            "INSERT INTO users (user_id, role, email_sealed, first_name_sealed, last_name_sealed, password_hash, created_at) "
+            "VALUES (%s, %s, '', '', '', '$argon2id$none', %s)",
+            user_id,
+            role,
+            NOW,
+        )
+        return Actor(user_id, role, "req_1")
+
+    def subscribe(
+        self,
+        actor: Actor,
+        *event_types: str,
+        url: str = "http://127.0.0.1:9/hook",
+        card_ids: list[UUID] | None = None,
+        verify: bool = True,
+    ) -> tuple[Subscription, Secret[str]]:
+        """Make a subscription and let the worker verify it."""
+        wanted = NewSubscription(url, event_types or ("card.created",), card_ids)
+        subscription, secret = self.subscriptions.create_subscription(actor, wanted, self.ids.new())
+        if verify:
+            self.consume(self.verification_of(subscription))
+            subscription = self.subscriptions.get_subscription(actor, subscription.subscription_id)
+        return subscription, secret
+
+    def verification_of(self, subscription: Subscription) -> Event:
+        """The internal event that asks for a verification, as the outbox holds it."""
+        (row,) = self.sql(
+            "SELECT * FROM outbox WHERE type = %s AND data->>'subscription_id' = %s",
+            VERIFICATION_REQUESTED,
+            str(subscription.subscription_id),
+        )
+        return Event(row["event_id"], row["type"], row["created_at"], row["data"], row["user_id"], row["card_id"])
+
+    def event(self, user: Actor | None, event_type: str = "card.created", card_id: UUID | None = None) -> Event:
+        """An event of a user's card."""
+        card = card_id or self.ids.new()
+        data = {"id": str(card), "status": "ACTIVE", "label": "Café"}
+        return Event(self.ids.new(), event_type, self.clock.now(), data, user.user_id if user else None, card)
+
+    def consume(self, *events: Event, time_left: float = 100.0) -> list[str]:
+        """Hand events to the queue's consumer in one batch; return the ids of messages that must come again."""
+        records = [
+            {"messageId": f"m{position}", "body": json.dumps(message(event)), "eventSource": "aws:sqs"}
+            for position, event in enumerate(events)
+        ]
+        failed = self.worker.process_event_queue({"Records": records}, lambda: time_left)
+        return [failure["itemIdentifier"] for failure in failed["batchItemFailures"]]
+
+    def retry(self, lasting_s: float = 0.15) -> int:
+        """Let the schedule run for a moment; return how many attempts it began."""
+        until = time.monotonic() + lasting_s
+        return self.deliveries.retry_failed(lambda: 100.0 if time.monotonic() < until else 10.0, poll_s=0.02)
+
+    def advance(self, **delta: float) -> None:
+        """Move the clock."""
+        self.clock.at += timedelta(**delta)
+
+    def delivery(self, event: Event) -> dict[str, Any]:
+        """The one delivery of an event."""
+        (row,) = self.sql("SELECT * FROM webhook_deliveries WHERE event_id = %s", event.event_id)
+        return row
+
+
+def _nobody() -> Sender:
+    raise AssertionError("the API posts nothing")

@@ -1,0 +1,103 @@
+"""The dispatcher: many posts at once, bounded, and nobody's outcome lost silently."""
+
+import threading
+import time
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from cardwright.kernel.errors import UnavailableError
+from cardwright.webhooks.service.dispatch import START_RESERVE_S, Dispatcher, Job
+from cardwright.webhooks.service.posting import Posted
+
+DONE = Posted(datetime(2026, 11, 21, tzinfo=UTC), 1, 200, "delivered")
+
+
+class FakeJob:
+    """A job that takes a while and keeps what became of it."""
+
+    running = 0
+    most = 0
+    lock = threading.Lock()
+
+    def __init__(self, *, takes_s: float = 0.0, posted: Posted | None = DONE, away: bool = False, of: UUID | None = None) -> None:
+        self.subscription_id = of or uuid4()
+        self._takes_s = takes_s
+        self._posted = posted
+        self._away = away
+        self.became = ""
+
+    def post(self) -> Posted | None:
+        with FakeJob.lock:
+            FakeJob.running += 1
+            FakeJob.most = max(FakeJob.most, FakeJob.running)
+        time.sleep(self._takes_s)
+        with FakeJob.lock:
+            FakeJob.running -= 1
+        return self._posted
+
+    def record(self, posted: Posted) -> None:
+        if self._away:
+            raise UnavailableError("database away")
+        self.became = "recorded"
+
+    def release(self) -> None:
+        self.became = "released"
+
+
+def forever() -> float:
+    """Time left that does not end."""
+    return 100.0
+
+
+def test_no_more_run_at_once_than_allowed_and_all_are_recorded() -> None:
+    FakeJob.most = 0
+    jobs = [FakeJob(takes_s=0.01) for _ in range(30)]
+    assert Dispatcher(threads=4).run(jobs, forever) == []
+    assert {job.became for job in jobs} == {"recorded"}
+    assert 2 <= FakeJob.most <= 4
+
+
+def test_a_quick_one_does_not_wait_for_a_slow_one() -> None:
+    slow, quick = FakeJob(takes_s=0.5), FakeJob()
+    seen: list[str] = []
+    slow.record = lambda posted: seen.append("slow")  # type: ignore[method-assign]  # watches the order
+    quick.record = lambda posted: seen.append("quick")  # type: ignore[method-assign]  # as above
+    Dispatcher().run([slow, quick], forever)
+    assert seen == ["quick", "slow"]
+
+
+def test_jobs_without_outcome_are_told() -> None:
+    unposted, unrecorded, good = FakeJob(posted=None), FakeJob(away=True), FakeJob()
+    unfinished = Dispatcher().run([unposted, unrecorded, good], forever)
+    assert set(map(id, unfinished)) == {id(unposted), id(unrecorded)}
+    assert (unposted.became, unrecorded.became, good.became) == ("released", "", "recorded")
+
+
+def test_nothing_starts_that_could_not_end_in_time() -> None:
+    jobs = [FakeJob() for _ in range(3)]
+    assert Dispatcher().run(jobs, lambda: START_RESERVE_S) == jobs
+    assert {job.became for job in jobs} == {"released"}
+
+
+def test_when_time_is_up_what_is_in_the_air_is_left() -> None:
+    began = time.monotonic()
+    job = FakeJob(takes_s=1.0)
+    assert Dispatcher().run([job], lambda: 100.0 if time.monotonic() - began < 0.2 else 0.0) == [job]
+    assert time.monotonic() - began < 0.9
+    assert job.became == ""
+
+
+def test_refilling_asks_for_what_fits_and_names_the_busy() -> None:
+    busy_one = uuid4()
+    asked: list[tuple[int, list[UUID]]] = []
+    until = time.monotonic() + 0.3
+
+    def refill(room: int, busy: list[UUID]) -> list[Job]:
+        asked.append((room, busy))
+        return [FakeJob(takes_s=0.2, of=busy_one) for _ in range(2)] if len(asked) == 1 else []
+
+    dispatcher = Dispatcher(threads=8, per_subscription=2)
+    assert dispatcher.run([], lambda: 100.0 if time.monotonic() < until else 5.0, refill=refill, poll_s=0.05) == []
+    assert asked[0] == (8, [])
+    assert asked[1] == (6, [busy_one])
+    assert asked[-1] == (8, [])
