@@ -64,10 +64,10 @@ def _prepare(postgres: PostgresServer, valkey: ValkeyServer) -> Stage:
     password = secrets.token_urlsafe(24)
     with psycopg.connect(postgres.url("bench"), autocommit=True) as owner:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            row = owner.execute(f"SHOW {setting}").fetchone()  # type: ignore[arg-type]  # one of three constants above
+            row = owner.execute(f"SHOW {setting}").fetchone()
             if row != ("on",):
                 raise RuntimeError(f"{setting} is not on: the figures would not count")
-        owner.execute(f"ALTER ROLE app PASSWORD '{password}'")  # type: ignore[arg-type]  # ALTER ROLE takes no parameters
+        owner.execute(f"ALTER ROLE app PASSWORD '{password}'")
         tokens = _seed(owner)
     app_url = f"postgresql://app:{password}@127.0.0.1:{postgres.port}/bench"
     return Stage(postgres, valkey, app_url, "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(), tokens)

@@ -31,9 +31,15 @@ def document() -> dict[str, Any]:
             routes += [route for route in endpoint.app.routes if isinstance(route, APIRoute)]
     made = get_openapi(title="Cardwright", version=API_VERSION, openapi_version="3.1.0", description=_DESCRIPTION, routes=routes)
     schemas = made["components"]["schemas"]
-    # FastAPI documents its own 422; ours is the problem document.
+    # FastAPI documents a 422 of its own; ours is the problem document.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    for methods in made["paths"].values():
+        for operation in methods.values():
+            if "422" in operation["responses"]:
+                described = operation["responses"]["422"].get("description", "")
+                codes = described if described.startswith("Codes:") else "Codes: `invalid_fields`"
+                operation["responses"]["422"] = {"description": codes, **_PROBLEM_CONTENT}
     schemas["Problem"] = PROBLEM
     made["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     for row in CATALOGUE:
@@ -52,7 +58,6 @@ def _signed_operation(row: Url, schemas: dict[str, Any]) -> dict[str, Any]:
         {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
         for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
     ]
-    problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     return {
         "operationId": row.name,
         "summary": row.summary,
@@ -65,16 +70,17 @@ def _signed_operation(row: Url, schemas: dict[str, Any]) -> dict[str, Any]:
         },
         "responses": {
             "200": {"description": "The decision.", "content": {"application/json": {"schema": _DECISION}}},
-            "400": {"description": "Codes: `json_invalid`, `request_malformed`", **problem},
+            "400": {"description": "Codes: `json_invalid`, `request_malformed`", **_PROBLEM_CONTENT},
             "401": {
                 "description": "Codes: `signature_missing`, `signature_invalid`, `timestamp_out_of_range`",
-                **problem,
+                **_PROBLEM_CONTENT,
             },
-            "413": {"description": "Codes: `payload_too_large`", **problem},
+            "413": {"description": "Codes: `payload_too_large`", **_PROBLEM_CONTENT},
         },
     }
 
 
+_PROBLEM_CONTENT = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _DECISION = {
     "type": "object",
     "required": [

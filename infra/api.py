@@ -41,7 +41,7 @@ _PUSH_LOGS = "policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 
 
 class ApiStack(cdk.Stack):
-    """Routes come from the catalogue in one document; functions are named by their aliases' ARNs, so nothing is imported from their stacks."""
+    """Routes come from the catalogue in one document; functions are named by ARN, so nothing is imported from their stacks."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class ApiStack(cdk.Stack):
         reason = "API Gateway demands these permissions on all log groups of the account before it logs anything."
         acknowledge(role, [Acknowledged("IAM4", reason, f"Policy::arn:<AWS::Partition>:iam::aws:{_PUSH_LOGS}")])
         account = apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.role_arn)
-        account.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
+        account.apply_removal_policy(cdk.RemovalPolicy.RETAIN)
         live = apigateway.CfnStage(
             self,
             "Live",

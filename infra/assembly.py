@@ -126,7 +126,7 @@ def _tag(stage: Stage, stacks: Mapping[str, cdk.Stack]) -> None:
 
 
 def app(outdir: Path | None = None) -> cdk.App:
-    """An app with the settings of cdk.json. The built-in validation is left to the command line: it is the slowest part by far."""
+    """An app with the settings of cdk.json. With `outdir` it skips the built-in validation, by far the slowest part."""
     return cdk.App(
         context=context(),
         outdir=str(outdir) if outdir else None,

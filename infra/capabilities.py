@@ -92,42 +92,33 @@ def _conninfo(host: str, user: str, database: str, authorities: str) -> str:
     return f"host={host} port=5432 dbname={database} user={user} sslmode=verify-full sslrootcert={authorities}"
 
 
-def _values(need: Capability, platform: Platform, stage: Stage) -> tuple[str, ...]:
-    """Values of a capability's variables, in the order in which the kernel names them."""
+def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, ...]]:
+    """Values of each capability's variables, in the order in which the kernel names them."""
     database, cache, keys = platform.database, platform.cache, platform.keys
+    secret = {need: platform.secrets[name].name for need, name in SECRETS.items()}
 
-    def party(settings: Party) -> tuple[str, ...]:
-        return settings.adapter, settings.url, platform.secrets[SECRETS[need]].name
+    def party(need: Capability, settings: Party) -> tuple[str, ...]:
+        return settings.adapter, settings.url, secret[need]
 
-    match need:
-        case Capability.DATABASE_APP:
-            return (_conninfo(database.proxy_host, "app", database.name, PROXY_AUTHORITIES),)
-        case Capability.DATABASE_WORKER:
-            return (_conninfo(database.proxy_host, "worker", database.name, PROXY_AUTHORITIES),)
-        case Capability.DATABASE_MIGRATOR:
-            return (_conninfo(database.cluster_host, database.owner, database.name, CLUSTER_AUTHORITIES),)
-        case Capability.CACHE:
-            return (f"rediss://{cache.user}@{cache.host}:{cache.port}?iam={cache.name}",)
-        case Capability.VAULT_KEY:
-            return (keys.vault,)
-        case Capability.USER_KEY:
-            return (keys.user,)
-        case Capability.MAC_KEY:
-            return (keys.mac,)
-        case Capability.SIGNING_KEY | Capability.SIGNING_PUBLIC_KEY:
-            return (",".join(keys.signing),)
-        case Capability.SEALING_SECRET | Capability.PROCESSOR_INBOUND | Capability.KYC_INBOUND:
-            return (platform.secrets[SECRETS[need]].name,)
-        case Capability.EVENT_QUEUE:
-            return (platform.queues[EVENT_QUEUE].url,)
-        case Capability.PROCESSOR:
-            return party(stage.processor)
-        case Capability.KYC:
-            return party(stage.kyc)
-        case Capability.MESSAGES:
-            return party(stage.messages)
-        case Capability.INTERNET:
-            return ()
+    return {
+        Capability.DATABASE_APP: (_conninfo(database.proxy_host, "app", database.name, PROXY_AUTHORITIES),),
+        Capability.DATABASE_WORKER: (_conninfo(database.proxy_host, "worker", database.name, PROXY_AUTHORITIES),),
+        Capability.DATABASE_MIGRATOR: (_conninfo(database.cluster_host, database.owner, database.name, CLUSTER_AUTHORITIES),),
+        Capability.CACHE: (f"rediss://{cache.user}@{cache.host}:{cache.port}?iam={cache.name}",),
+        Capability.VAULT_KEY: (keys.vault,),
+        Capability.USER_KEY: (keys.user,),
+        Capability.MAC_KEY: (keys.mac,),
+        Capability.SIGNING_KEY: (",".join(keys.signing),),
+        Capability.SIGNING_PUBLIC_KEY: (",".join(keys.signing),),
+        Capability.SEALING_SECRET: (secret[Capability.SEALING_SECRET],),
+        Capability.EVENT_QUEUE: (platform.queues[EVENT_QUEUE].url,),
+        Capability.PROCESSOR: party(Capability.PROCESSOR, stage.processor),
+        Capability.PROCESSOR_INBOUND: (secret[Capability.PROCESSOR_INBOUND],),
+        Capability.KYC: party(Capability.KYC, stage.kyc),
+        Capability.KYC_INBOUND: (secret[Capability.KYC_INBOUND],),
+        Capability.MESSAGES: party(Capability.MESSAGES, stage.messages),
+        Capability.INTERNET: (),
+    }
 
 
 def variables(row: Row, platform: Platform, stage: Stage) -> dict[str, str]:
@@ -138,73 +129,80 @@ def variables(row: Row, platform: Platform, stage: Stage) -> dict[str, str]:
         names.CORS_ORIGINS: ",".join(stage.cors_origins),
         names.RATE_LIMITS: "on",
     }
+    values = _values(platform, stage)
     for need in sorted(row.needs):
-        settings.update(zip(names.VARIABLES[need], _values(need, platform, stage), strict=True))
+        settings.update(zip(names.VARIABLES[need], values[need], strict=True))
     return settings
 
 
-def _allow(
-    actions: Iterable[str], resources: Iterable[str], conditions: Mapping[str, object] | None = None
-) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=sorted(actions), resources=list(resources), conditions=conditions)
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Actions on resources, under conditions."""
+
+    actions: frozenset[str]
+    resources: tuple[str, ...]
+    conditions: Mapping[str, Mapping[str, str]] | None = None
+
+    def statement(self) -> iam.PolicyStatement:
+        """As a statement of a policy."""
+        return iam.PolicyStatement(actions=sorted(self.actions), resources=list(self.resources), conditions=self.conditions)
 
 
-def _through(service: str, stage: Stage) -> Mapping[str, object]:
+_ENVELOPE = frozenset({"kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt"})
+_CONSUME = frozenset({"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"})
+_SHA_256_MAC = {"StringEquals": {"kms:MacAlgorithm": "HMAC_SHA_256"}}
+_RS256 = {"StringEquals": {"kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_256"}}
+
+
+def _allow(*actions: str, on: Iterable[str], when: Mapping[str, Mapping[str, str]] | None = None) -> Grant:
+    return Grant(frozenset(actions), tuple(on), when)
+
+
+def _through(service: str, stage: Stage) -> Mapping[str, Mapping[str, str]]:
     return {"StringEquals": {"kms:ViaService": f"{service}.{stage.region}.amazonaws.com"}}
 
 
-def _read_secret(secret: SecretHandle, platform: Platform, stage: Stage) -> list[iam.PolicyStatement]:
-    return [
-        _allow({"secretsmanager:GetSecretValue"}, [secret.arn]),
-        _allow({"kms:Decrypt"}, [platform.keys.storage], _through("secretsmanager", stage)),
-    ]
+def _read_secret(secret: SecretHandle, platform: Platform, stage: Stage) -> tuple[Grant, ...]:
+    return (
+        _allow("secretsmanager:GetSecretValue", on=[secret.arn]),
+        _allow("kms:Decrypt", on=[platform.keys.storage], when=_through("secretsmanager", stage)),
+    )
 
 
-def _connect(stage: Stage, resource_id: str, user: str) -> list[iam.PolicyStatement]:
-    return [_allow({"rds-db:connect"}, [f"arn:aws:rds-db:{stage.region}:{stage.account}:dbuser:{resource_id}/{user}"])]
+def _connect(stage: Stage, resource_id: str, user: str) -> tuple[Grant, ...]:
+    return (_allow("rds-db:connect", on=[f"arn:aws:rds-db:{stage.region}:{stage.account}:dbuser:{resource_id}/{user}"]),)
 
 
-def _grants_of(need: Capability, platform: Platform, stage: Stage) -> list[iam.PolicyStatement]:
+def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant, ...]]:
     keys, database, cache = platform.keys, platform.database, platform.cache
-    envelope = {"kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt"}
-    match need:
-        case Capability.DATABASE_APP:
-            return _connect(stage, database.proxy_id, "app")
-        case Capability.DATABASE_WORKER:
-            return _connect(stage, database.proxy_id, "worker")
-        case Capability.DATABASE_MIGRATOR:
-            return _connect(stage, database.cluster_id, database.owner)
-        case Capability.CACHE:
-            return [_allow({"elasticache:Connect"}, [cache.arn, cache.user_arn])]
-        case Capability.VAULT_KEY:
-            return [_allow(envelope, [keys.vault])]
-        case Capability.USER_KEY:
-            return [_allow(envelope, [keys.user])]
-        case Capability.MAC_KEY:
-            only = {"StringEquals": {"kms:MacAlgorithm": "HMAC_SHA_256"}}
-            return [_allow({"kms:GenerateMac", "kms:VerifyMac"}, [keys.mac], only)]
-        case Capability.SIGNING_KEY:
-            # The first key signs; the others only verify until the last token they signed has expired.
-            only = {"StringEquals": {"kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_256"}}
-            return [_allow({"kms:Sign"}, keys.signing[:1], only), _allow({"kms:GetPublicKey"}, keys.signing)]
-        case Capability.SIGNING_PUBLIC_KEY:
-            return [_allow({"kms:GetPublicKey"}, keys.signing)]
-        case Capability.EVENT_QUEUE:
-            return [
-                _allow({"sqs:SendMessage"}, [platform.queues[EVENT_QUEUE].arn]),
-                _allow({"kms:GenerateDataKey", "kms:Decrypt"}, [keys.storage], _through("sqs", stage)),
-            ]
-        case Capability.INTERNET:
-            return []
-        case _:
-            return _read_secret(platform.secrets[SECRETS[need]], platform, stage)
+    return {
+        **{need: _read_secret(platform.secrets[name], platform, stage) for need, name in SECRETS.items()},
+        Capability.DATABASE_APP: _connect(stage, database.proxy_id, "app"),
+        Capability.DATABASE_WORKER: _connect(stage, database.proxy_id, "worker"),
+        Capability.DATABASE_MIGRATOR: _connect(stage, database.cluster_id, database.owner),
+        Capability.CACHE: (_allow("elasticache:Connect", on=[cache.arn, cache.user_arn]),),
+        Capability.VAULT_KEY: (Grant(_ENVELOPE, (keys.vault,)),),
+        Capability.USER_KEY: (Grant(_ENVELOPE, (keys.user,)),),
+        Capability.MAC_KEY: (_allow("kms:GenerateMac", "kms:VerifyMac", on=[keys.mac], when=_SHA_256_MAC),),
+        # The first key signs; the others only verify until the last token they signed has expired.
+        Capability.SIGNING_KEY: (
+            _allow("kms:Sign", on=keys.signing[:1], when=_RS256),
+            _allow("kms:GetPublicKey", on=keys.signing),
+        ),
+        Capability.SIGNING_PUBLIC_KEY: (_allow("kms:GetPublicKey", on=keys.signing),),
+        Capability.EVENT_QUEUE: (
+            _allow("sqs:SendMessage", on=[platform.queues[EVENT_QUEUE].arn]),
+            _allow("kms:GenerateDataKey", "kms:Decrypt", on=[keys.storage], when=_through("sqs", stage)),
+        ),
+        Capability.INTERNET: (),
+    }
 
 
 def grants(row: Row, platform: Platform, stage: Stage) -> list[iam.PolicyStatement]:
     """What a row's function may do: what its capabilities mean, and for a queue's consumer to read that queue."""
-    statements = [statement for need in sorted(row.needs) for statement in _grants_of(need, platform, stage)]
+    table = _grants(platform, stage)
+    wanted = [grant for need in sorted(row.needs) for grant in table[need]]
     if isinstance(row, Queue):
-        consume = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"}
-        statements.append(_allow(consume, [platform.queues[row.queue].arn]))
-        statements.append(_allow({"kms:Decrypt"}, [platform.keys.storage], _through("sqs", stage)))
-    return statements
+        wanted.append(Grant(_CONSUME, (platform.queues[row.queue].arn,)))
+        wanted.append(_allow("kms:Decrypt", on=[platform.keys.storage], when=_through("sqs", stage)))
+    return [grant.statement() for grant in wanted]

@@ -1,4 +1,4 @@
-"""Aurora PostgreSQL behind RDS Proxy, and the cache. Stateful. Nobody has a password: every role signs in with an IAM token over TLS."""
+"""Aurora PostgreSQL behind RDS Proxy, and the cache. Stateful. No passwords: every role signs in with an IAM token over TLS."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch

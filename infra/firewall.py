@@ -47,7 +47,7 @@ def _plain() -> list[waf.CfnWebACL.TextTransformationProperty]:
 
 
 def _longer_than(limit: int) -> waf.CfnWebACL.StatementProperty:
-    """A request that says its body is over `limit` bytes. The body itself is inspected up to 64 KB only, so its length cannot be."""
+    """A request that says its body is over `limit` bytes: the body itself is inspected up to 64 KB only."""
     return waf.CfnWebACL.StatementProperty(
         regex_match_statement=waf.CfnWebACL.RegexMatchStatementProperty(
             field_to_match=waf.CfnWebACL.FieldToMatchProperty(single_header={"Name": "content-length"}),

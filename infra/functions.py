@@ -147,7 +147,7 @@ class FunctionsStack(cdk.Stack):
         }
 
     def _placement(self, row: Row) -> dict[str, object]:
-        """Where a function's calls can go: outside the network when it needs nothing, else where its needs can be met and no further."""
+        """Outside the network when a function needs nothing, else where its needs can be met and no further."""
         groups = capabilities.groups(row.needs)
         if not groups:
             return {}
@@ -238,9 +238,7 @@ class FunctionsStack(cdk.Stack):
                     description=row.summary,
                     schedule=events.Schedule.rate(cdk.Duration.seconds(row.every_s)),
                     # A run that could not start is not repeated: the next one does its work.
-                    targets=[
-                        targets.LambdaFunction(alias, retry_attempts=0, max_event_age=cdk.Duration.seconds(60))  # type: ignore[arg-type]  # jsii types an alias more narrowly than it is
-                    ],
+                    targets=[targets.LambdaFunction(alias, retry_attempts=0, max_event_age=cdk.Duration.seconds(60))],
                 )
                 lambda_.EventInvokeConfig(
                     self,

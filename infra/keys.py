@@ -13,7 +13,7 @@ from infra.stages import Stage
 class KeysStack(cdk.Stack):
     """One key for each purpose, so that a grant on one says exactly what its holder can read.
 
-    Key policies name the account alone: who may use a key is written once, in the roles' own policies, and those name single actions.
+    Key policies name the account alone: who may use a key is written once, in the roles' own policies, action by action.
     """
 
     def __init__(self, scope: Construct, stage: Stage, env: cdk.Environment) -> None:
@@ -25,7 +25,7 @@ class KeysStack(cdk.Stack):
         user = self._symmetric("user", "Wraps the data key of each person")
         self.storage = self._symmetric("storage", "Encrypts storage of AWS services: database, queues, secrets, logs")
         mac = self._key("mac", "Blind indexes and fingerprints", kms.KeySpec.HMAC_256, kms.KeyUsage.GENERATE_VERIFY_MAC)
-        # Asymmetric keys do not rotate by themselves: a new one is put first in the settings, the old one verifies until it is dropped.
+        # Asymmetric keys do not rotate by themselves: a new one is put first, the old one verifies until dropped.
         signing = [
             self._key(f"signing-{key_id}", "Signs access tokens", kms.KeySpec.RSA_2048, kms.KeyUsage.SIGN_VERIFY)
             for key_id in stage.signing_keys

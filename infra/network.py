@@ -24,7 +24,7 @@ _SERVICES = {
 
 
 class NetworkStack(cdk.Stack):
-    """Subnets: public (NAT only), egress (functions that call outside parties), app (no way out), data (databases, no way out)."""
+    """Subnets: public (NAT only), egress (functions that call outside), app (no way out), data (databases, no way out)."""
 
     def __init__(self, scope: Construct, stage: Stage, env: cdk.Environment, storage_key: kms.IKey) -> None:
         super().__init__(

@@ -1,5 +1,7 @@
 """The evidence bucket: what is written there stays, unchanged, until its retention ends. Stateful."""
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -22,7 +24,7 @@ NEVER = (
 
 
 class ObjectsStack(cdk.Stack):
-    """S3 with Object Lock in COMPLIANCE mode, which not even the root user can shorten; the bucket policy refuses the attempt as well."""
+    """S3 with Object Lock in COMPLIANCE mode, which not even root can shorten; the bucket policy refuses the attempt as well."""
 
     def __init__(self, scope: Construct, stage: Stage, env: cdk.Environment, storage_key: kms.IKey) -> None:
         super().__init__(
@@ -44,9 +46,7 @@ class ObjectsStack(cdk.Stack):
             removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
             lifecycle_rules=[s3.LifecycleRule(expiration=cdk.Duration.days(max(stage.log_days, 90)))],
         )
-        acknowledge(
-            logs, [Acknowledged("S1", "It receives the access logs; logging its own accesses into itself would never end.")]
-        )
+        acknowledge(logs, [Acknowledged("S1", "It receives the access logs; logging into itself would never end.")])
         self.evidence = s3.Bucket(
             self,
             "Evidence",
@@ -66,9 +66,7 @@ class ObjectsStack(cdk.Stack):
         )
         self._refuse_shortening()
 
-    def _deny(
-        self, sid: str, actions: list[str], *, objects: bool, conditions: dict[str, dict[str, object]] | None = None
-    ) -> None:
+    def _deny(self, sid: str, actions: list[str], *, objects: bool, conditions: Mapping[str, object] | None = None) -> None:
         bucket = self.evidence.bucket_arn
         self.evidence.add_to_resource_policy(
             iam.PolicyStatement(

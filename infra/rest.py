@@ -12,7 +12,6 @@ from infra.stages import Stage
 INTEGRATION_TIMEOUT_MS = 29_000
 
 # Answers the gateway gives without a function: type -> (status, code, title, detail). Codes agree with the local gateway's.
-_UNAVAILABLE = (503, "unavailable", "Service unavailable", "The service is not available; try again.")
 _INTERNAL = (500, "internal_error", "Internal server error", "Something went wrong on our side.")
 _NOT_FOUND = (404, "not_found", "Not found", "There is nothing here.")
 _FORBIDDEN = (403, "forbidden", "Forbidden", "This request is not allowed.")
@@ -30,8 +29,8 @@ GATEWAY_ANSWERS: dict[str, tuple[int, str, str, str]] = {
     "DEFAULT_4XX": _INVALID,
     "DEFAULT_5XX": _INTERNAL,
     "EXPIRED_TOKEN": _UNAUTHENTICATED,
-    "INTEGRATION_FAILURE": (502, "function_failed", "Bad gateway", "The service did not answer properly."),
-    "INTEGRATION_TIMEOUT": (504, "function_timed_out", "Gateway timeout", "The service did not answer in time."),
+    "INTEGRATION_FAILURE": (502, "internal_error", "Bad gateway", "Something went wrong on our side."),
+    "INTEGRATION_TIMEOUT": (504, "gateway_timeout", "Gateway timeout", "The service did not answer in time."),
     "INVALID_API_KEY": _FORBIDDEN,
     "INVALID_SIGNATURE": _UNAUTHENTICATED,
     # What the gateway calls a missing token is a path or method that does not exist.

@@ -66,8 +66,9 @@ class Stage:
         return f"cardwright-{self.name}"
 
 
-def _parties(domain: str) -> dict[str, Party]:
-    return {name: Party(adapter="simulated", url=f"https://{name}.{domain}") for name in ("processor", "kyc", "messages")}
+def _simulated(name: str, domain: str) -> Party:
+    """A stand-in of ours, run beside the stage, until the first vendor's adapter exists."""
+    return Party(adapter="simulated", url=f"https://{name}.{domain}")
 
 
 _DEV = Stage(
@@ -87,7 +88,9 @@ _DEV = Stage(
     cors_origins=("https://console.dev.cardwright.example",),
     api_requests_per_second=200,
     api_burst=400,
-    **_parties("dev.cardwright.example"),
+    processor=_simulated("processor", "dev.cardwright.example"),
+    kyc=_simulated("kyc", "dev.cardwright.example"),
+    messages=_simulated("messages", "dev.cardwright.example"),
 )
 _PROD = Stage(
     name="prod",
@@ -106,7 +109,9 @@ _PROD = Stage(
     cors_origins=("https://console.cardwright.example",),
     api_requests_per_second=5_000,
     api_burst=5_000,
-    **_parties("cardwright.example"),
+    processor=_simulated("processor", "cardwright.example"),
+    kyc=_simulated("kyc", "cardwright.example"),
+    messages=_simulated("messages", "cardwright.example"),
 )
 NAMES = (_DEV.name, _PROD.name)
 
@@ -118,8 +123,8 @@ _DOMAIN = re.compile(r"([a-z0-9-]+\.)+[a-z]{2,}")
 def load(name: str, environ: Mapping[str, str]) -> Stage:
     """The stage `name` with what the environment says about it (see docs/operations/deploy.md).
 
-    Read: CDK_DEFAULT_ACCOUNT and CDK_DEFAULT_REGION, which the CDK command line takes from the credentials in use, and, before them,
-    CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL.
+    Read: CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL.
+    Where account or region is not said: CDK_DEFAULT_ACCOUNT and CDK_DEFAULT_REGION, which CDK's command line sets.
     Raises ValueError for an unknown stage or a value that cannot be meant.
     """
     stages = {stage.name: stage for stage in (_DEV, _PROD)}

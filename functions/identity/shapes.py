@@ -19,7 +19,7 @@ Code = Annotated[
     SecretStr, Field(min_length=6, max_length=32, description="Six digits of the authenticator, or a recovery code.")
 ]
 Token = Annotated[SecretStr, Field(min_length=1, max_length=512)]
-EmailCode = Annotated[SecretStr, Field(pattern=r"^[0-9]{6}$", description="The six digits that were mailed.")]
+EmailCode = Annotated[SecretStr, Field(min_length=6, max_length=6, description="The six digits that were mailed.")]
 
 
 def secret(value: SecretStr) -> Secret[str]:

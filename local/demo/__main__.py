@@ -42,9 +42,9 @@ def table(summary: Summary) -> str:
     return "\n".join([line(head), "  " + "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
-def write_summary(summary: Summary, start_s: float, total_s: float) -> Path:
-    """Write `build/demo/summary.json`."""
-    path = _FOLDER / "summary.json"
+def write_summary(folder: Path, summary: Summary, start_s: float, total_s: float) -> Path:
+    """Write `summary.json` into the folder."""
+    path = folder / "summary.json"
     document = {
         "ok": True,
         "start_seconds": round(start_s, 2),
@@ -65,7 +65,7 @@ def clear_away(folder: Path) -> None:
             root.with_name(f"{root.name}.log").unlink(missing_ok=True)
 
 
-def _play(stack: RunningStack) -> None:
+def _play(stack: RunningStack, folder: Path) -> None:
     began = time.monotonic()
     print("Starting PostgreSQL, Valkey, the AWS emulator, the simulators and every function ...", flush=True)
     description = stack.start()
@@ -73,21 +73,21 @@ def _play(stack: RunningStack) -> None:
     print(f"Everything answers after {start_s:.1f} s at {description['base_url']}\n", flush=True)
     summary = Story(description, lambda line: print(line, flush=True)).play()
     total_s = time.monotonic() - began
-    path = write_summary(summary, start_s, total_s)
+    path = write_summary(folder, summary, start_s, total_s)
     events = ", ".join(f"{number} {name}" for name, number in sorted(summary.events.items()))
     print(f"\n{table(summary)}\n\n  webhooks: {events}")
-    print(f"  {len(summary.steps)} steps in {total_s - start_s:.1f} s; written to {path.relative_to(PROJECT)}", flush=True)
+    print(f"  {len(summary.steps)} steps in {total_s - start_s:.1f} s; written to {os.path.relpath(path)}", flush=True)
 
 
-def main() -> int:
+def main(folder: Path = _FOLDER) -> int:
     """Run the demo; returns the exit status. On failure the stack's folder is kept for a look at its logs."""
-    _FOLDER.mkdir(parents=True, exist_ok=True)
-    (_FOLDER / "summary.json").unlink(missing_ok=True)
-    stack = RunningStack(_FOLDER / f"stack-{os.getpid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").unlink(missing_ok=True)
+    stack = RunningStack(folder / f"stack-{os.getpid()}")
     try:
-        clear_away(_FOLDER)
+        clear_away(folder)
         try:
-            _play(stack)
+            _play(stack, folder)
         finally:
             stack.stop()
         reset(stack.home)

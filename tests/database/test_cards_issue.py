@@ -25,6 +25,7 @@ from cardwright.kernel.errors import (
 from cardwright.kernel.secret import Secret
 from cardwright.platform.postgres import Actor
 from tests.fakes.card_world import NOW, CardWorld, as_role
+from tests.pans import pan
 
 TABLES = ("virtual_cards", "card_limits", "card_tokens", "card_fingerprints", "outbox", "card_audit_log")
 UNAVAILABLE = UnavailableError("gone", code="processor_unavailable")
@@ -166,7 +167,7 @@ def test_a_refusal_of_the_processor_fails_the_issuance(world: CardWorld, holder:
 
 
 @pytest.mark.parametrize(
-    "bent", [{"currency": "EUR"}, {"last_four": "0000"}, {"pan": Secret("4242424242424241")}, {"pan": Secret("5555555555554444")}]
+    "bent", [{"currency": "EUR"}, {"last_four": "0000"}, {"pan": Secret(pan()[:-1] + "1")}, {"pan": Secret(pan("555555"))}]
 )
 def test_a_card_that_is_not_the_one_asked_for_is_refused(world: CardWorld, holder: Actor, bent: dict[str, object]) -> None:
     card_id = world.ids.new()

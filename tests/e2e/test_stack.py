@@ -13,10 +13,10 @@ import httpx
 import psycopg
 import pytest
 
-from local.demo.__main__ import table
+from local.demo.__main__ import main, table
 from local.demo.client import Client, Network, StoryError
 from local.demo.story import Story
-from local.home import StackError
+from local.home import Home, StackError
 from local.processes import started_at
 from local.reset import reset
 from local.running import RunningStack, read_stack
@@ -27,11 +27,18 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """One stack for the module, deleted at the end."""
+    """One stack for the module; its clean stop is checked, then it is deleted."""
     stack = RunningStack(tmp_path_factory.mktemp("e2e") / "stack")
     try:
         stack.start()
         yield stack
+        pids = [pid for each in pids_of(stack.description()).values() for pid in each]
+        began = time.monotonic()
+        assert stack.stop() == 0
+        assert time.monotonic() - began < 15.0
+        assert wait_for(lambda: all(started_at(pid) is None for pid in pids), 2.0)
+        with pytest.raises(StackError, match="no stack is up"):
+            read_stack(stack.home)
     finally:
         stack.stop()
         reset(stack.home)
@@ -139,23 +146,18 @@ def test_a_kill_of_everything_is_recovered_with_the_same_data_and_keys(stack: Ru
     assert after["processor_secret"] == before["processor_secret"]
 
 
-def test_clean_stop_ends_every_process_and_a_second_stack_runs_beside(stack: RunningStack, tmp_path: Path) -> None:
-    other = RunningStack(tmp_path / "other")
-    try:
-        description = other.start()
-        assert read_stack(other.home) == description
-        assert description["base_url"] != stack.description()["base_url"]
-        pids = [pid for each in pids_of(description).values() for pid in each]
-        began = time.monotonic()
-        assert other.stop() == 0
-        assert time.monotonic() - began < 15.0
-        assert wait_for(lambda: all(started_at(pid) is None for pid in pids), 2.0)
-        with pytest.raises(StackError, match="no stack is up"):
-            read_stack(other.home)
-        assert all_alive(stack)
-    finally:
-        other.stop()
-        reset(other.home)
+def test_the_demo_runs_beside_and_leaves_nothing(stack: RunningStack, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    earlier = Home(folder / "stack-1")
+    earlier.prepare()
+    assert main(folder) == 0
+    assert [path.name for path in folder.iterdir()] == ["summary.json"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["ok"] is True
+    assert summary["total_seconds"] > summary["start_seconds"] > 0
+    assert len(summary["steps"]) >= 15
+    assert sum(summary["events"].values()) == len(summary["decisions"]) + 4
+    assert all_alive(stack)
 
 
 def test_second_stack_in_the_same_folder_is_refused_in_one_line(stack: RunningStack) -> None:

@@ -1,7 +1,7 @@
 """The webhook doors: what clients send and see, and the workers' handlers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -173,8 +173,12 @@ def test_the_workers_handlers_take_lambdas_events(api: Doors, user: Actor, monke
 
 def test_the_relays_handler_tells_what_it_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[float] = []
-    relay = SimpleNamespace(run=lambda deadline: left.append(deadline()) or 7)
-    monkeypatch.setattr(relay_events, "_relay", lambda: relay)
+
+    def run(deadline: Callable[[], float]) -> int:
+        left.append(deadline())
+        return 7
+
+    monkeypatch.setattr(relay_events, "_relay", lambda: SimpleNamespace(run=run))
     assert relay_events.handler({"time": "2026-11-21T12:00:00Z"}, context(12)) == {"events": 7}
     assert left == [12.0]
 

@@ -302,6 +302,30 @@ def test_url_limits_and_timeout(url: int) -> None:
     assert call(url, "GET", "/healthz")[1] == b'{"status":"ok"}'
 
 
+def test_url_failures_are_problems() -> None:
+    release = threading.Event()
+    results: dict[str, Any] = {"raise": ValueError, "bad": {"statusCode": "x"}, "wide": "x" * INVOKE_PAYLOAD_BYTES}
+
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        if event["rawPath"] == "/wait":
+            release.wait(10)
+            return {}
+        result = results[event["rawPath"].strip("/")]
+        if result is ValueError:
+            raise ValueError
+        return result
+
+    row = Url(name="decide", domain="tests", path="/decide", timeout_s=20)
+    with served(app_of("url", (row,), {"decide": handler}, threads=1, waiting=0)) as port, ThreadPoolExecutor(1) as pool:
+        for path in ("/raise", "/bad", "/wide"):
+            problem(call(port, "POST", path), 502, "internal_error")
+        held = pool.submit(call, port, "POST", "/wait")
+        time.sleep(0.2)
+        problem(call(port, "POST", "/bad"), 429, "rate_limited")
+        release.set()
+        assert held.result()[1] == b"{}"
+
+
 def test_url_function_is_routed_in_rest_too(rest: int) -> None:
     response, body = call(rest, "POST", "/api/v1/webhooks/decide", b"{}")
     # REST knows no short form: a result without statusCode is malformed there, as on AWS.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local.down import main as down
 from local.home import Home, StackError
 from local.parts import Program
 from local.processes import end_all, forget, leftovers, record, started_at, supervisor_of
@@ -217,4 +218,29 @@ def test_leftovers_are_recognised_by_start_time_and_ended(tmp_path: Path) -> Non
         sleeper.kill()
         sleeper.wait()
     forget(home)
+    assert leftovers(home) == []
+
+
+def test_down_ends_a_supervisor_and_what_a_killed_one_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    home.write_json("stack.json", {})
+    monkeypatch.setenv("CARDWRIGHT_HOME", str(home.root))
+    supervisor, part = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2))
+    try:
+        document = {
+            "supervisor": {str(supervisor.pid): started_at(supervisor.pid)},
+            "parts": {str(part.pid): started_at(part.pid)},
+        }
+        home.write_json("processes.json", document)
+        assert down() == 0
+        assert (supervisor.wait(5), part.wait(5)) == (-signal.SIGTERM, -signal.SIGTERM)
+    finally:
+        for process in (supervisor, part):
+            process.kill()
+            process.wait()
+    assert capsys.readouterr().out == "stopped\n"
+    assert not home.stack_file.exists()
     assert leftovers(home) == []

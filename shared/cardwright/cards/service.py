@@ -331,6 +331,7 @@ class CardService:
 
     def _event(self, event_type: str, card: Card) -> Event:
         data: dict[str, object] = {
+            "id": str(card.card_id),
             "card_id": str(card.card_id),
             "program_id": str(card.program_id),
             "status": card.status.value,

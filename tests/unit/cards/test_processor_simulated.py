@@ -12,12 +12,13 @@ from cardwright.cards.rules import Expiry, IssuedCard, ProcessorState
 from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
 from cardwright.kernel.secret import Secret
 from cardwright.providers.processor_simulated import SimulatedProcessor
+from tests.pans import pan
 
 CARD = UUID("01930000-0000-7000-8000-000000000001")
 PROGRAM = UUID("01930000-0000-7000-8000-000000000002")
 GOOD: dict[str, Any] = {
     "token": "card_abc",
-    "pan": "4242424242424242",
+    "pan": pan(),
     "exp_month": 11,
     "exp_year": 2029,
     "last_four": "4242",
@@ -47,7 +48,7 @@ def test_a_card_is_asked_for_under_its_id_and_its_number_is_wrapped_at_once() ->
         return httpx.Response(201, json=GOOD)
 
     card = create(answer)
-    assert card == IssuedCard("card_abc", Secret("4242424242424242"), "4242", Expiry(2029, 11), "USD")
+    assert card == IssuedCard("card_abc", Secret(pan()), "4242", Expiry(2029, 11), "USD")
     assert seen[0].headers["idempotency-key"] == str(CARD)
     assert seen[0].headers["authorization"] == "Bearer k3y"
     assert json.loads(seen[0].content) == {
@@ -86,20 +87,21 @@ def test_no_answer_is_transient(error: type[httpx.TransportError]) -> None:
     "body",
     [
         b"",
-        b"<html>4242424242424242</html>",
+        f"<html>{pan()}</html>".encode(),
         b"\xff\xfe",
         b"[]",
         b"{}",
-        json.dumps({**GOOD, "pan": 4242424242424242}).encode(),
+        json.dumps({**GOOD, "pan": int(pan())}).encode(),
         json.dumps({**GOOD, "exp_year": "2029"}).encode(),
         json.dumps({**GOOD, "exp_month": True}).encode(),
         json.dumps({**GOOD, "token": None}).encode(),
     ],
+    ids=["nothing", "page", "octets", "list", "empty", "number", "year", "month", "token"],
 )
 def test_garbage_is_an_unknown_outcome_and_is_not_repeated_in_the_error(body: bytes) -> None:
     with pytest.raises(UnavailableError) as failure:
         create(lambda request: httpx.Response(201, content=body))
-    assert "4242424242424242" not in str(failure.value)
+    assert pan() not in str(failure.value)
     assert failure.value.__cause__ is None
 
 
