@@ -33,7 +33,7 @@ reset: setup ## stop the stack and delete its data (.local/)
 
 test: setup ## run every test, with coverage, on servers of its own
 	@mkdir -p build/coverage
-	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage/coverage.xml $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage/coverage.xml $(ARGS)
 
 check: setup ## lint, format, types, import contracts, house tests, CDK synth, OpenAPI
 	@echo "== ruff" && $(PY) -m ruff check .

@@ -157,15 +157,12 @@ class ApiStack(cdk.Stack):
             retention=retention(stage.log_days),
             removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
-        hidden: list[dict[str, Any]] = [
-            {"SingleHeader": {"Name": name}} for name in ("authorization", "cookie", "webhook-signature")
-        ]
         waf.CfnLoggingConfiguration(
             self,
             "FirewallLogging",
             resource_arn=acl.attr_arn,
             log_destination_configs=[f"arn:aws:logs:{stage.region}:{stage.account}:log-group:{group.log_group_name}"],
-            redacted_fields=[*hidden, {"QueryString": {}}],
+            redacted_fields=firewall.redacted(),
         )
 
     def _domain(self, api: apigateway.CfnRestApi, live: apigateway.CfnStage) -> None:

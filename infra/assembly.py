@@ -113,6 +113,11 @@ def _run_migrations(stack: FunctionsStack | None, data: DataStack) -> None:
     if stack is None:
         return
     stack.add_stack_dependency(data)
+    if not (packaging.CERTIFICATES / "rds.pem").exists():
+        cdk.Annotations.of(stack).add_warning_v2(
+            "cardwright:certificates",
+            "layers/certificates/rds.pem is missing: migrations will refuse to connect (docs/operations/deploy.md)",
+        )
     for function in stack.functions.values():
         triggers.Trigger(stack, "Run", handler=function, timeout=cdk.Duration.minutes(15), execute_on_handler_change=True)
 

@@ -33,6 +33,7 @@ class Finding:
 class Result:
     """What a synthesis left behind."""
 
+    outdir: Path
     templates: Mapping[str, dict[str, Any]]
     open_findings: Sequence[Finding]
     acknowledged: Sequence[Finding]
@@ -68,6 +69,7 @@ def read(outdir: Path) -> Result:
     templates = {path.name.removesuffix(suffix): json.loads(path.read_text()) for path in sorted(outdir.glob(f"*{suffix}"))}
     report = json.loads((outdir / REPORT).read_text())
     return Result(
+        outdir=outdir,
         templates=templates,
         open_findings=_findings(report, "violations"),
         acknowledged=_findings(report, "suppressedViolations"),

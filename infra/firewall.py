@@ -21,6 +21,7 @@ _TOO_MANY = (429, "rate_limited", "Too many requests", "Too many requests from t
 # A body template has no variables, and a firewall's answer no id: the access log's line carries the firewall's verdict.
 _NO_REQUEST_ID = "unknown"
 MAX_REGEX = 512
+CREDENTIALS = ("authorization", "cookie", "webhook-signature")
 
 
 def over(limit: int) -> str:
@@ -85,16 +86,12 @@ def _seen(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
 
 
 def _refuse(status: int, body: str, headers: dict[str, str] | None = None) -> waf.CfnWebACL.RuleActionProperty:
+    """Refuse with a problem. Its media type stays application/json: WAF lets nobody set Content-Type."""
     custom = [waf.CfnWebACL.CustomHTTPHeaderProperty(name=name, value=value) for name, value in (headers or {}).items()]
     return waf.CfnWebACL.RuleActionProperty(
         block=waf.CfnWebACL.BlockActionProperty(
             custom_response=waf.CfnWebACL.CustomResponseProperty(
-                response_code=status,
-                custom_response_body_key=body,
-                response_headers=[
-                    waf.CfnWebACL.CustomHTTPHeaderProperty(name="Content-Type", value="application/problem+json"),
-                    *custom,
-                ],
+                response_code=status, custom_response_body_key=body, response_headers=custom or None
             )
         )
     )
@@ -164,6 +161,24 @@ def _rate_rule(stage: Stage, rows: Sequence[Http | Url], priority: int) -> waf.C
     )
 
 
+def redacted() -> list[waf.CfnLoggingConfiguration.FieldToMatchProperty]:
+    """What the firewall's log may not hold."""
+    headers = [waf.CfnLoggingConfiguration.FieldToMatchProperty(single_header={"Name": name}) for name in CREDENTIALS]
+    return [*headers, waf.CfnLoggingConfiguration.FieldToMatchProperty(query_string={})]
+
+
+def _protected() -> waf.CfnWebACL.DataProtectionConfigProperty:
+    """The same for everything else that sees requests: samples, and what rules say they matched."""
+    fields = (
+        waf.CfnWebACL.FieldToProtectProperty(field_type="SINGLE_HEADER", field_keys=list(CREDENTIALS)),
+        waf.CfnWebACL.FieldToProtectProperty(field_type="QUERY_STRING"),
+        waf.CfnWebACL.FieldToProtectProperty(field_type="BODY"),
+    )
+    return waf.CfnWebACL.DataProtectionConfigProperty(
+        data_protections=[waf.CfnWebACL.DataProtectProperty(action="SUBSTITUTION", field=field) for field in fields]
+    )
+
+
 def web_acl(scope: Construct, stage: Stage, rows: Iterable[Row]) -> waf.CfnWebACL:
     """The firewall for one stage's API."""
     doors = routed(rows)
@@ -176,6 +191,7 @@ def web_acl(scope: Construct, stage: Stage, rows: Iterable[Row]) -> waf.CfnWebAC
         scope="REGIONAL",
         default_action=waf.CfnWebACL.DefaultActionProperty(allow=waf.CfnWebACL.AllowActionProperty()),
         visibility_config=_seen(stage.prefix),
+        data_protection_config=_protected(),
         custom_response_bodies={
             key: waf.CfnWebACL.CustomResponseBodyProperty(
                 content_type="APPLICATION_JSON", content=problem(answer, _NO_REQUEST_ID)

@@ -65,6 +65,15 @@ CREATE TRIGGER card_audit_log_append_only BEFORE UPDATE OR DELETE ON card_audit_
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER card_audit_log_no_truncate BEFORE TRUNCATE ON card_audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+-- Row triggers are handed down to partitions, statement triggers are not: each partition needs its own against TRUNCATE.
+DO $truncate$
+BEGIN
+    FOR remainder IN 0..7 LOOP
+        EXECUTE format('CREATE TRIGGER card_audit_log_no_truncate BEFORE TRUNCATE ON card_audit_log_%s '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', remainder);
+    END LOOP;
+END
+$truncate$;
 CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE ON audit_log
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON audit_log

@@ -61,6 +61,10 @@ CREATE TABLE card_limits (
     merchant_categories jsonb NOT NULL DEFAULT '{"allow": [], "deny": []}',
     countries jsonb NOT NULL DEFAULT '{"allow": [], "deny": []}',
     channels jsonb NOT NULL DEFAULT '{"deny": []}',
+    -- As on the card: how often and where it may be used is decided on this row.
+    usage text NOT NULL DEFAULT 'multi' CHECK (usage IN ('multi', 'single', 'merchant_locked')),
+    approvals bigint NOT NULL DEFAULT 0,
+    locked_merchant_id text,
     held numeric(12, 2) NOT NULL DEFAULT 0 CHECK (held >= 0),
     day_start timestamptz NOT NULL,
     day_spent numeric(12, 2) NOT NULL DEFAULT 0 CHECK (day_spent >= 0),

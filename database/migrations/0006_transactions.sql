@@ -86,22 +86,23 @@ CREATE FUNCTION find_authorization_profile(p_card_token text)
     WHERE t.processor_card_token = p_card_token
 $profile$;
 
--- Record one decision. p_reason is NULL when the rules that need no counters approve; money and velocity are decided here, on
+-- Record one decision. p_reason is NULL when the rules that need no counters approve; use, money and velocity are decided here, on
 -- the locked row. Outcomes: recorded (with the final reason), repeated (the stored answer of this id), reused (the id was used
 -- with another body), stale (the card changed since p_config_version; nothing was written, decide again).
 -- Raises unique_violation when the same id is being recorded at this moment: call again and it is found.
 CREATE FUNCTION record_authorization(
     p_card_id uuid, p_config_version integer, p_authorization_id text, p_request_digest bytea, p_transaction_id uuid,
     p_reason text, p_amount numeric, p_currency text, p_type text, p_original_authorization_id text, p_merchant_category text,
-    p_detail jsonb, p_risk_score smallint, p_day_start timestamptz, p_month_start timestamptz, p_now timestamptz
+    p_merchant_id text, p_detail jsonb, p_risk_score smallint, p_day_start timestamptz, p_month_start timestamptz, p_now timestamptz
 ) RETURNS authorization_answer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $record$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+    -- Planned once a connection: with a plan for every call the partitions cost more than the work.
+    SET plan_cache_mode = force_generic_plan AS $record$
 DECLARE
-    answer authorization_answer;
     earlier record;
-    spend card_limits;
+    spend record;
     final_reason text := p_reason;
-    entry bytea;
+    approved numeric(12, 2) := 0;
 BEGIN
     SELECT t.transaction_id, t.request_digest, t.reason, t.approved_amount, t.risk_score, t.decided_at INTO earlier
         FROM card_transactions t WHERE t.card_id = p_card_id AND t.authorization_id = p_authorization_id;
@@ -111,55 +112,44 @@ BEGIN
     END IF;
 
     IF p_reason IS NULL THEN
-        entry := authorization_entry(p_transaction_id, p_authorization_id, p_request_digest, 'approved', p_amount, p_currency, p_now);
         UPDATE card_limits l SET
             held = l.held + p_amount,
             day_spent = CASE WHEN l.day_start >= p_day_start THEN l.day_spent ELSE 0 END + p_amount,
             day_start = greatest(l.day_start, p_day_start),
             month_spent = CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0 END + p_amount,
             month_start = greatest(l.month_start, p_month_start),
+            approvals = l.approvals + 1,
+            locked_merchant_id = CASE WHEN l.usage = 'merchant_locked' THEN p_merchant_id END,
             recent_approvals = CASE WHEN l.velocity_per_hour IS NULL THEN l.recent_approvals
                 ELSE (l.recent_approvals || p_now)[greatest(1, cardinality(l.recent_approvals) + 2 - l.velocity_per_hour):] END,
             chain_seq = l.chain_seq + 1,
-            chain_head = sha256(l.chain_head || entry)
+            chain_head = sha256(l.chain_head || authorization_entry(
+                p_transaction_id, p_authorization_id, p_request_digest, 'approved', p_amount, p_currency, p_now))
         WHERE l.card_id = p_card_id AND l.config_version = p_config_version
+            AND (l.usage = 'multi' OR (l.usage = 'single' AND l.approvals = 0)
+                 OR (l.usage = 'merchant_locked' AND coalesce(l.locked_merchant_id, p_merchant_id) = p_merchant_id))
             AND CASE WHEN l.day_start >= p_day_start THEN l.day_spent ELSE 0 END + p_amount <= l.daily
             AND CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0 END + p_amount <= l.monthly
             AND (l.velocity_per_hour IS NULL
                  OR cardinality(l.recent_approvals) < l.velocity_per_hour
                  OR l.recent_approvals[cardinality(l.recent_approvals) + 1 - l.velocity_per_hour] <= p_now - interval '1 hour')
-        RETURNING * INTO spend;
+        RETURNING l.user_id, l.chain_seq, l.chain_head, l.day_start, l.month_start INTO spend;
         IF FOUND THEN
             final_reason := 'approved';
+            approved := p_amount;
         END IF;
     END IF;
 
     IF final_reason IS DISTINCT FROM 'approved' THEN
-        SELECT * INTO spend FROM card_limits l WHERE l.card_id = p_card_id FOR NO KEY UPDATE;
-        IF NOT FOUND OR spend.config_version <> p_config_version THEN
-            answer.outcome := 'stale';
-            RETURN answer;
+        final_reason := coalesce(final_reason, decline_reason(
+            p_card_id, p_config_version, p_amount, p_merchant_id, p_day_start, p_month_start, p_now));
+        UPDATE card_limits l SET chain_seq = l.chain_seq + 1, chain_head = sha256(l.chain_head || authorization_entry(
+                p_transaction_id, p_authorization_id, p_request_digest, final_reason, 0, p_currency, p_now))
+            WHERE l.card_id = p_card_id AND l.config_version = p_config_version AND final_reason IS NOT NULL
+            RETURNING l.user_id, l.chain_seq, l.chain_head, p_day_start AS day_start, p_month_start AS month_start INTO spend;
+        IF NOT FOUND THEN
+            RETURN ('stale', NULL, NULL, NULL, NULL, NULL)::authorization_answer;
         END IF;
-        IF final_reason IS NULL THEN
-            -- Why the guarded update found nothing. It may have become possible since: then the caller decides again.
-            final_reason := CASE
-                WHEN CASE WHEN spend.day_start >= p_day_start THEN spend.day_spent ELSE 0 END + p_amount > spend.daily
-                    THEN 'daily_limit_exceeded'
-                WHEN CASE WHEN spend.month_start >= p_month_start THEN spend.month_spent ELSE 0 END + p_amount > spend.monthly
-                    THEN 'monthly_limit_exceeded'
-                WHEN spend.velocity_per_hour IS NOT NULL AND cardinality(spend.recent_approvals) >= spend.velocity_per_hour
-                    AND spend.recent_approvals[cardinality(spend.recent_approvals) + 1 - spend.velocity_per_hour]
-                        > p_now - interval '1 hour'
-                    THEN 'velocity_exceeded'
-                END;
-            IF final_reason IS NULL THEN
-                answer.outcome := 'stale';
-                RETURN answer;
-            END IF;
-        END IF;
-        entry := authorization_entry(p_transaction_id, p_authorization_id, p_request_digest, final_reason, 0, p_currency, p_now);
-        UPDATE card_limits l SET chain_seq = l.chain_seq + 1, chain_head = sha256(l.chain_head || entry)
-            WHERE l.card_id = p_card_id RETURNING * INTO STRICT spend;
     END IF;
 
     INSERT INTO card_transactions (
@@ -169,13 +159,41 @@ BEGIN
     VALUES (
         p_card_id, p_transaction_id, spend.user_id, p_authorization_id, p_original_authorization_id, p_type,
         CASE WHEN final_reason = 'approved' THEN 'AUTHORIZED' ELSE 'DECLINED' END::transaction_status, final_reason, p_amount,
-        CASE WHEN final_reason = 'approved' THEN p_amount ELSE 0 END, p_currency, p_merchant_category, p_detail, p_risk_score,
-        p_request_digest, p_config_version, CASE WHEN final_reason = 'approved' THEN spend.day_start ELSE p_day_start END,
-        CASE WHEN final_reason = 'approved' THEN spend.month_start ELSE p_month_start END, p_now, spend.chain_seq, spend.chain_head);
-    RETURN ('recorded', p_transaction_id, final_reason, CASE WHEN final_reason = 'approved' THEN p_amount ELSE 0 END,
-            p_risk_score, p_now)::authorization_answer;
+        approved, p_currency, p_merchant_category, p_detail, p_risk_score, p_request_digest, p_config_version, spend.day_start,
+        spend.month_start, p_now, spend.chain_seq, spend.chain_head);
+    RETURN ('recorded', p_transaction_id, final_reason, approved, p_risk_score, p_now)::authorization_answer;
 END
 $record$;
+
+-- Why the guarded update found nothing, on the row locked from here on. NULL when the card has changed, or when it has become
+-- possible since: then the caller decides again.
+CREATE FUNCTION decline_reason(
+    p_card_id uuid, p_config_version integer, p_amount numeric, p_merchant_id text, p_day_start timestamptz,
+    p_month_start timestamptz, p_now timestamptz
+) RETURNS text
+    LANGUAGE plpgsql AS $reason$
+DECLARE
+    spend card_limits;
+BEGIN
+    SELECT * INTO spend FROM card_limits l WHERE l.card_id = p_card_id AND l.config_version = p_config_version FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN CASE
+        WHEN spend.usage = 'single' AND spend.approvals > 0 THEN 'card_already_used'
+        WHEN spend.usage = 'merchant_locked'
+            AND coalesce(spend.locked_merchant_id, p_merchant_id) IS DISTINCT FROM p_merchant_id THEN 'merchant_locked'
+        WHEN spend.usage = 'merchant_locked' AND p_merchant_id IS NULL THEN 'merchant_locked'
+        WHEN CASE WHEN spend.day_start >= p_day_start THEN spend.day_spent ELSE 0 END + p_amount > spend.daily
+            THEN 'daily_limit_exceeded'
+        WHEN CASE WHEN spend.month_start >= p_month_start THEN spend.month_spent ELSE 0 END + p_amount > spend.monthly
+            THEN 'monthly_limit_exceeded'
+        WHEN spend.velocity_per_hour IS NOT NULL AND cardinality(spend.recent_approvals) >= spend.velocity_per_hour
+            AND spend.recent_approvals[cardinality(spend.recent_approvals) + 1 - spend.velocity_per_hour] > p_now - interval '1 hour'
+            THEN 'velocity_exceeded'
+        END;
+END
+$reason$;
 
 -- A link of the card's transaction chain; the offline verifier recomputes it from the row.
 CREATE FUNCTION authorization_entry(
@@ -210,6 +228,6 @@ END
 $unmatched$;
 
 GRANT EXECUTE ON FUNCTION find_authorization_profile(text),
-    record_authorization(uuid, integer, text, bytea, uuid, text, numeric, text, text, text, text, jsonb, smallint, timestamptz,
+    record_authorization(uuid, integer, text, bytea, uuid, text, numeric, text, text, text, text, text, jsonb, smallint, timestamptz,
                          timestamptz, timestamptz),
     record_unmatched_authorization(bytea, text, bytea, uuid, numeric, text, timestamptz) TO app;

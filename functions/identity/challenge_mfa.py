@@ -3,7 +3,7 @@
 from cardwright.http.fields import StrictModel
 from functions.door import ApiCall, Reply, door
 from functions.identity import routes
-from functions.identity.shapes import AccessTokenResponse, Code, secret, signed_in
+from functions.identity.shapes import AccessTokenResponse, Code, signed_in
 
 endpoint = door(routes.CHALLENGE_MFA)
 
@@ -20,7 +20,7 @@ class ChallengeRequest(StrictModel):
 )
 def challenge_mfa(body: ChallengeRequest, call: ApiCall) -> Reply:
     """Step up: the token that comes back opens what needs a fresh second factor, for five minutes."""
-    access = call.api.identity.challenge(signed_in(call), secret(body.code), request_id=call.request_id)
+    access = call.api.identity.challenge(signed_in(call), body.code, request_id=call.request_id)
     return Reply(AccessTokenResponse.of(access))
 
 

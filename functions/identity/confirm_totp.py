@@ -5,7 +5,7 @@ from pydantic import Field
 from cardwright.http.fields import StrictModel
 from functions.door import ApiCall, Reply, door
 from functions.identity import routes
-from functions.identity.shapes import AccessTokenResponse, Code, secret, signed_in
+from functions.identity.shapes import AccessTokenResponse, Code, signed_in
 
 endpoint = door(routes.CONFIRM_TOTP)
 
@@ -28,7 +28,7 @@ class ConfirmTotpResponse(AccessTokenResponse):
 )
 def confirm_totp(body: ConfirmTotpRequest, call: ApiCall) -> Reply:
     """Confirm the authenticator; from now on logins need it."""
-    codes, access = call.api.identity.confirm_totp(signed_in(call), secret(body.code), request_id=call.request_id)
+    codes, access = call.api.identity.confirm_totp(signed_in(call), body.code, request_id=call.request_id)
     return Reply(
         ConfirmTotpResponse(
             access_token=access.token.reveal(),

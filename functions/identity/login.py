@@ -8,7 +8,7 @@ from cardwright.http.fields import StrictModel
 from cardwright.identity.service import SecondFactorOwed
 from functions.door import ApiCall, Reply, door
 from functions.identity import routes
-from functions.identity.shapes import Email, Password, TokensResponse, secret
+from functions.identity.shapes import Email, Password, TokensResponse
 
 endpoint = door(routes.LOGIN)
 
@@ -34,7 +34,7 @@ class LoginResponse(RootModel[TokensResponse | MfaRequiredResponse]):
 @endpoint.operation(response=LoginResponse, errors={401: ["invalid_credentials"], 403: ["email_not_verified"]})
 def login(body: LoginRequest, call: ApiCall) -> Reply:
     """Log in. Ten failures lock an account for 30 minutes; a locked account answers like a wrong password."""
-    outcome = call.api.identity.login(body.email, secret(body.password), address=call.address, request_id=call.request_id)
+    outcome = call.api.identity.login(body.email, body.password, address=call.address, request_id=call.request_id)
     if isinstance(outcome, SecondFactorOwed):
         return Reply(MfaRequiredResponse(mfa_token=outcome.mfa_token.reveal()))
     return Reply(TokensResponse.granted(outcome))

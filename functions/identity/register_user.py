@@ -7,7 +7,7 @@ from pydantic import Field
 from cardwright.http.fields import StrictModel
 from functions.door import ApiCall, Reply, door
 from functions.identity import routes
-from functions.identity.shapes import Email, Password, secret
+from functions.identity.shapes import Email, Password
 
 endpoint = door(routes.REGISTER_USER)
 
@@ -32,7 +32,7 @@ def register_user(body: RegisterRequest, call: ApiCall) -> Reply:
     """Register; look into the mailbox for what comes next."""
     call.api.identity.register(
         email=body.email,
-        password=secret(body.password),
+        password=body.password,
         first_name=body.first_name,
         last_name=body.last_name,
         address=call.address,

@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from cardwright.http.fields import StrictModel, Timestamp
+from cardwright.http.fields import SecretText, StrictModel, Timestamp
 from cardwright.identity.rules import Principal
 from cardwright.identity.service import AccessToken, Profile, Tokens
 from cardwright.kernel.errors import BrokenInvariantError
@@ -14,17 +14,16 @@ from cardwright.kernel.secret import Secret
 from functions.door import ApiCall
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["ada@example.com"])]
-Password = Annotated[SecretStr, Field(min_length=1, max_length=128, description="At least 12 characters when it is set.")]
-Code = Annotated[
-    SecretStr, Field(min_length=6, max_length=32, description="Six digits of the authenticator, or a recovery code.")
+Password = Annotated[
+    Secret[str], SecretText(min_length=1, max_length=128), Field(description="At least 12 characters when it is set.")
 ]
-Token = Annotated[SecretStr, Field(min_length=1, max_length=512)]
-EmailCode = Annotated[SecretStr, Field(min_length=6, max_length=6, description="The six digits that were mailed.")]
-
-
-def secret(value: SecretStr) -> Secret[str]:
-    """A secret field as the domain takes it."""
-    return Secret(value.get_secret_value())
+Code = Annotated[
+    Secret[str],
+    SecretText(min_length=6, max_length=32),
+    Field(description="Six digits of the authenticator, or a recovery code."),
+]
+Token = Annotated[Secret[str], SecretText(min_length=1, max_length=512)]
+EmailCode = Annotated[Secret[str], SecretText(min_length=6, max_length=6), Field(description="The six digits that were mailed.")]
 
 
 def signed_in(call: ApiCall) -> Principal:

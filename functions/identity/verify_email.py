@@ -5,7 +5,7 @@ from typing import Literal
 from cardwright.http.fields import StrictModel
 from functions.door import ApiCall, Reply, door
 from functions.identity import routes
-from functions.identity.shapes import Email, EmailCode, secret
+from functions.identity.shapes import Email, EmailCode
 
 endpoint = door(routes.VERIFY_EMAIL)
 
@@ -26,7 +26,7 @@ class VerifyEmailResponse(StrictModel):
 @endpoint.operation(response=VerifyEmailResponse, errors={422: ["email_code_invalid"]})
 def verify_email(body: VerifyEmailRequest, call: ApiCall) -> Reply:
     """Confirm an address; five tries a code."""
-    call.api.identity.verify_email(email=body.email, code=secret(body.code), address=call.address, request_id=call.request_id)
+    call.api.identity.verify_email(email=body.email, code=body.code, address=call.address, request_id=call.request_id)
     return Reply(VerifyEmailResponse())
 
 

@@ -3,9 +3,9 @@
 from datetime import date
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field
 
-from cardwright.http.fields import StrictModel
+from cardwright.http.fields import SecretText, StrictModel
 from cardwright.kernel.secret import Secret
 from cardwright.kyc.rules import Details
 from functions.door import ApiCall, Reply, door
@@ -14,14 +14,21 @@ from functions.kyc.shapes import KycResponse
 
 endpoint = door(routes.SUBMIT_KYC)
 
-Name = Annotated[SecretStr, Field(min_length=1, max_length=100)]
+Name = Annotated[Secret[str], SecretText(min_length=1, max_length=100)]
+
+
+def _text_only(value: object) -> object:
+    # Pydantic would read a number as seconds since 1970.
+    if not isinstance(value, str):
+        raise ValueError("a date is written YYYY-MM-DD")
+    return value
 
 
 class DocumentRequest(StrictModel):
     """An identity document."""
 
     type: str = Field(min_length=2, max_length=40, examples=["passport"])
-    number: SecretStr = Field(min_length=1, max_length=64)
+    number: Annotated[Secret[str], SecretText(min_length=1, max_length=64)]
 
 
 class SubmissionRequest(StrictModel):
@@ -29,7 +36,7 @@ class SubmissionRequest(StrictModel):
 
     first_name: Name
     last_name: Name
-    date_of_birth: date = Field(repr=False)
+    date_of_birth: Annotated[date, BeforeValidator(_text_only)] = Field(repr=False)
     country: str = Field(pattern=r"^[A-Z]{2}$", examples=["FR"], description="ISO 3166-1 alpha-2")
     document: DocumentRequest
 
@@ -42,12 +49,12 @@ class SubmissionRequest(StrictModel):
 def submit_kyc(body: SubmissionRequest, call: ApiCall) -> Reply:
     """Submit; the status tells the outcome when the provider has decided."""
     details = Details(
-        first_name=Secret(body.first_name.get_secret_value()),
-        last_name=Secret(body.last_name.get_secret_value()),
+        first_name=body.first_name,
+        last_name=body.last_name,
         date_of_birth=Secret(body.date_of_birth),
         country=body.country,
         document_type=body.document.type,
-        document_number=Secret(body.document.number.get_secret_value()),
+        document_number=body.document.number,
     )
     return Reply(KycResponse.of(call.api.kyc.submit(call.actor, details, call.operation_id)))
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from local.gateway.limits import DRAIN_BYTES
 
+# RFC 9110, 8.6: no Content-Length here.
+_WITHOUT_LENGTH = (204, 304)
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -55,7 +58,9 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 async def send_answer(send: Send, answer: Answer, *, close: bool = False) -> None:
     """Send `answer` with its length; `close` ends the connection after it."""
-    headers = [*answer.headers, (b"content-length", str(len(answer.body)).encode())]
+    headers = list(answer.headers)
+    if answer.status not in _WITHOUT_LENGTH:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -198,6 +198,19 @@ def test_the_app_cannot_unsay_an_event(world: WebhookWorld, statement: str) -> N
         tx.execute(statement)
 
 
+def test_what_waits_can_be_measured(world: WebhookWorld) -> None:
+    assert dict(outbox.gauges(world.worker_database, world.clock)) == {
+        "cardwright_outbox_waiting": 0.0,
+        "cardwright_outbox_oldest_age_seconds": 0.0,
+    }
+    append(world, 2)
+    world.advance(seconds=90)
+    assert dict(outbox.gauges(world.worker_database, world.clock)) == {
+        "cardwright_outbox_waiting": 2.0,
+        "cardwright_outbox_oldest_age_seconds": 90.0,
+    }
+
+
 def test_another_users_events_are_not_seen(world: WebhookWorld) -> None:
     append(world, 1)
     with world.app.transaction(world.add_user()) as tx:

@@ -1,6 +1,7 @@
 """Deliveries against the real database: fan-out, attempts, retries, leases, giving up."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,15 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook
 
+from cardwright.kernel.errors import UnavailableError
 from cardwright.kernel.signatures import verify
-from cardwright.outbox.rules import message
+from cardwright.outbox.rules import VERIFICATION_REQUESTED, Event, message
 from cardwright.platform.clock import SystemClock
 from cardwright.platform.egress import Answer, Egress
+from cardwright.platform.postgres import Database
 from cardwright.webhooks import store
 from cardwright.webhooks.rules import RETRY_DELAYS_S, SubscriptionStatus
+from cardwright.webhooks.service import WebhookService
 from cardwright.webhooks.service.jobs import WORKER, DeliveryJob
 from tests.fakes.receiver import RawReceiver
 from tests.fakes.webhook_world import WebhookWorld, answer, fails
@@ -296,7 +300,7 @@ def test_many_workers_at_once_make_one_attempt_each(world: WebhookWorld) -> None
     begun: list[int] = []
 
     def work() -> None:
-        begun.append(world.retry(0.6))
+        begun.append(world.retry(0.5))
         world.worker_database.close()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -394,3 +398,19 @@ def test_a_lost_lease_records_nothing(world: WebhookWorld) -> None:
     assert posted is not None
     job.record(posted)
     assert attempts(world) == []
+
+
+def test_the_schedule_tells_when_the_database_stays_away(world: WebhookWorld) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    away = Database(lambda: f"host=127.0.0.1 port={port} user=worker dbname=nowhere")
+    service = WebhookService(away, world.clock, world.ids, world.secrets.sealer(), lambda: world.sender, local=True)
+    left = iter([100.0, 100.0, 100.0, 100.0])
+    with pytest.raises(UnavailableError):
+        service.retry_failed(lambda: next(left, 5.0), poll_s=0.01)
+    assert world.sender.posts == []
+
+
+def test_a_verification_that_names_nobody_is_a_bad_message(world: WebhookWorld) -> None:
+    nobody = Event(world.ids.new(), VERIFICATION_REQUESTED, world.clock.now(), {"subscription_id": str(world.ids.new())})
+    assert world.consume(nobody) == ["m0"]

@@ -21,9 +21,6 @@ from local.processes import started_at
 from local.reset import reset
 from local.running import RunningStack, read_stack
 
-# One stack serves all of these: they stay on one worker.
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:

@@ -307,7 +307,9 @@ def test_another_method_finds_nothing() -> None:
     assert (status, told["code"]) == (404, "not_found")
 
 
-def test_a_wrong_environment_is_500_without_a_word_about_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_environment_is_500_without_a_word_about_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with monkeypatch.context() as without:
         without.delenv("CARDWRIGHT_CACHE_URL")
         status, told = post(b"{}")
@@ -332,5 +334,7 @@ def test_each_decision_leaves_one_line_of_metrics_without_the_card(card: SeededC
 
 
 def test_the_remembered_keys_of_a_card_share_its_slot(card: SeededCard) -> None:
-    tags = {key[key.index("{") : key.index("}")] for key in (engine.profile_key(card.token), engine.decision_key(card.token, "a"))}
+    tags = {
+        key[key.index("{") : key.index("}")] for key in (engine.profile_key(card.token), engine.decision_key(card.token, "a"))
+    }
     assert tags == {"{" + card.token}

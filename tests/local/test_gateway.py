@@ -176,6 +176,11 @@ def test_preflight_reaches_the_function_it_asks_about(rest: int) -> None:
     assert call(rest, "OPTIONS", "/api/v1/things/mine")[1] == b"mine"
 
 
+def test_answer_without_content_has_no_length(rest: int) -> None:
+    response, body = call(rest, "GET", "/api/v1/shape?result=%7B%22statusCode%22%3A204%7D")
+    assert (response.status, response.headers["content-length"], body) == (204, None, b"")
+
+
 def test_request_over_10_mb_is_413_and_one_over_the_invocation_limit_too(rest: int) -> None:
     problem(call(rest, "POST", "/api/v1/things/1/echo", b"x" * (REST_BODY_BYTES + 1)), 413, "payload_too_large")
     problem(call(rest, "POST", "/api/v1/things/1/echo", b"x" * (INVOKE_PAYLOAD_BYTES + 1)), 413, "payload_too_large")

@@ -20,6 +20,8 @@ class Reason(StrEnum):
     CARD_FROZEN = "card_frozen"
     CARD_CANCELLED = "card_cancelled"
     CARD_EXPIRED = "card_expired"
+    CARD_ALREADY_USED = "card_already_used"
+    MERCHANT_LOCKED = "merchant_locked"
     CURRENCY_MISMATCH = "currency_mismatch"
     PER_TRANSACTION_LIMIT_EXCEEDED = "per_transaction_limit_exceeded"
     MERCHANT_CATEGORY_BLOCKED = "merchant_category_blocked"

@@ -33,7 +33,7 @@ def find_profile(database: Database, card_token: str) -> Profile | None:
     )
 
 
-_RECORD = "SELECT * FROM record_authorization(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::smallint, %s, %s, %s)"
+_RECORD = "SELECT * FROM record_authorization(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::smallint, %s, %s, %s)"
 
 
 def record(
@@ -66,6 +66,7 @@ def record(
         request.type,
         request.original_authorization_id,
         request.merchant.category_code,
+        request.merchant.id,
         Jsonb(detail),
         risk_score,
         day_start,

@@ -173,10 +173,10 @@ def insert(tx: Transaction, new: NewCard) -> None:
     categories = {"allow": list(card.merchant_categories.allow), "deny": list(card.merchant_categories.deny)}
     tx.execute(
         "INSERT INTO card_limits (card_id, user_id, per_transaction, daily, monthly, velocity_per_hour, merchant_categories, "
-        "day_start, month_start) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "usage, day_start, month_start) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             card.card_id, card.user_id, card.limits.per_transaction, card.limits.daily, card.limits.monthly,
-            card.velocity_per_hour, Jsonb(categories), new.day_start, new.month_start,
+            card.velocity_per_hour, Jsonb(categories), card.usage.value, new.day_start, new.month_start,
         ),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Field types of requests and responses: amounts, currencies, merchant category codes, times."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
@@ -9,13 +10,36 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
     WithJsonSchema,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from cardwright.kernel.clock import rfc3339
 from cardwright.kernel.money import check_currency, parse_amount
+from cardwright.kernel.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SecretText:
+    """Makes `Annotated[Secret[str], SecretText(...)]` a string of a request that is printed nowhere."""
+
+    min_length: int
+    max_length: int
+    pattern: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A string within the limits, wrapped in Secret."""
+        text = core_schema.str_schema(min_length=self.min_length, max_length=self.max_length, pattern=self.pattern, strict=True)
+        return core_schema.no_info_after_validator_function(Secret, text)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The string's schema, marked as one to hide."""
+        return {**handler(schema), "format": "password", "writeOnly": True}
 
 
 class StrictModel(BaseModel):

@@ -1,7 +1,6 @@
 """The system's clock, and the local stage's clock that can be advanced."""
 
 import mmap
-import struct
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,14 +16,14 @@ class SystemClock:
 class OffsetClock:
     """The machine's clock plus an offset shared by all parts of a local stack.
 
-    The file holds eight bytes: a little-endian signed integer, microseconds to add.
+    The file holds eight bytes: a little-endian signed integer, microseconds to add. It is read as one machine word, so that an
+    advance is seen whole or not at all.
     """
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+            self._offset_us = memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("q")
 
     def now(self) -> datetime:
         """Return the current time of the local stack, timezone UTC."""
-        (offset_us,) = struct.unpack("<q", self._map[:8])
-        return datetime.now(UTC) + timedelta(microseconds=offset_us)
+        return datetime.now(UTC) + timedelta(microseconds=self._offset_us[0])

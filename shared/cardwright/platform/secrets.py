@@ -40,7 +40,7 @@ class SecretStore:
                 return held[1]
             try:
                 value = self._fetch(name)
-            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+            except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
                 if held is not None:
                     return held[1]
                 raise UnavailableError("A secret cannot be read.", code="secrets_unavailable") from error

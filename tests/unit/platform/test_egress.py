@@ -179,7 +179,7 @@ def test_headers_that_drip_end_at_the_deadline() -> None:
     with RawReceiver(drip(b"X-A: b\r\n")) as receiver:
         began = time.monotonic()
         assert refusal(Egress(loopback=True, total_s=0.6), f"http://127.0.0.1:{receiver.port}/") == "timeout"
-        assert 0.5 < time.monotonic() - began < 2.0
+        assert 0.5 < time.monotonic() - began < 4.0
 
 
 def test_a_status_counts_even_when_the_body_never_ends() -> None:
@@ -223,7 +223,7 @@ def test_a_name_that_is_not_known_or_a_resolver_that_hangs_has_its_code() -> Non
     assert refusal(Egress(resolver=always("nonsense")), "https://hooks.example.com/") == "address_refused"
     began = time.monotonic()
     assert refusal(Egress(resolver=hangs, connect_s=0.2), "https://hooks.example.com/") == "timeout"
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 2.9
 
 
 def test_the_systems_resolver_gives_addresses_of_this_machine() -> None:

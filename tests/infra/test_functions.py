@@ -1,0 +1,164 @@
+"""Functions are what their rows say: variables, grants, how they start, what watches them."""
+
+from typing import Any
+
+import pytest
+
+from cardwright.kernel import environment
+from cardwright.kernel.rows import Capability, Http, Queue, Row, Schedule, Task, Url
+from functions.catalogue import CATALOGUE
+from infra import capabilities
+from tests.infra.templates import Templates, canonical
+
+# A word each capability's grants carry in their resources or actions, and no other capability's do.
+MARKS = {
+    Capability.DATABASE_APP: ("rds-db:connect", '/app"'),
+    Capability.DATABASE_WORKER: ("rds-db:connect", '/worker"'),
+    Capability.DATABASE_MIGRATOR: ("rds-db:connect", '/owner"'),
+    Capability.CACHE: ("elasticache:Connect", ""),
+    Capability.VAULT_KEY: ("kms:GenerateDataKey", "GetAttVault"),
+    Capability.USER_KEY: ("kms:GenerateDataKey", "GetAttUser"),
+    Capability.MAC_KEY: ("kms:GenerateMac", "GetAttMac"),
+    Capability.SIGNING_KEY: ("kms:Sign", "GetAttSigning"),
+    Capability.SEALING_SECRET: ("secretsmanager:GetSecretValue", "RefSealing"),
+    Capability.PROCESSOR: ("secretsmanager:GetSecretValue", "RefProcessorApi"),
+    Capability.PROCESSOR_INBOUND: ("secretsmanager:GetSecretValue", "RefProcessorInbound"),
+    Capability.KYC: ("secretsmanager:GetSecretValue", "RefKycApi"),
+    Capability.KYC_INBOUND: ("secretsmanager:GetSecretValue", "RefKycInbound"),
+    Capability.MESSAGES: ("secretsmanager:GetSecretValue", "RefMessagesApi"),
+    Capability.EVENT_QUEUE: ("sqs:SendMessage", ""),
+}
+DEPLOYED = [row for row in CATALOGUE if not (isinstance(row, Http) and row.local_only)]
+
+
+def _statements(templates: Templates, row: Row) -> list[dict[str, Any]]:
+    function = templates.functions()[row.name]
+    role = function["Role"]["Fn::GetAtt"][0]
+    stack = "functions-migrations" if isinstance(row, Task) else f"functions-{row.domain}"
+    properties = templates.stacks[stack]["Resources"][role]["Properties"]
+    found: list[dict[str, Any]] = [
+        statement for policy in properties["Policies"] for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    return found
+
+
+def _grants(statement: dict[str, Any], action: str, resource: str) -> bool:
+    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+    return action in actions and resource in canonical(statement["Resource"])
+
+
+def test_every_row_is_a_function_and_the_reverse(templates: Templates) -> None:
+    assert set(templates.functions()) == {row.name for row in DEPLOYED}
+
+
+def test_functions_are_as_their_rows_say(templates: Templates) -> None:
+    for row in DEPLOYED:
+        function = templates.functions()[row.name]
+        assert function["Handler"] == f"{row.module}.handler"
+        assert (function["Timeout"], function["MemorySize"]) == (row.timeout_s, row.memory_mb)
+        assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+        assert function["TracingConfig"] == {"Mode": "Active"}
+
+
+def test_every_variable_of_a_capability_is_set(templates: Templates) -> None:
+    for row in DEPLOYED:
+        variables = set(templates.functions()[row.name]["Environment"]["Variables"])
+        named = {name for need in row.needs for name in environment.VARIABLES[need]}
+        assert set(environment.ALWAYS) | named <= variables
+        ours = {name for name in variables if name.startswith("CARDWRIGHT_")}
+        assert ours == set(environment.ALWAYS) | named
+
+
+def test_no_variable_holds_a_secret_or_names_the_laptop(templates: Templates) -> None:
+    for function in templates.functions().values():
+        variables = canonical(function["Environment"]["Variables"])
+        assert "password" not in variables
+        assert "resolve:secretsmanager" not in variables
+        assert environment.CLOCK_FILE not in variables
+
+
+@pytest.mark.parametrize("row", DEPLOYED, ids=lambda row: row.name)
+def test_grants_match_needs_both_ways(templates: Templates, row: Row) -> None:
+    statements = _statements(templates, row)
+    for capability, (action, resource) in MARKS.items():
+        granted = any(_grants(statement, action, resource) for statement in statements)
+        assert granted == (capability in row.needs), capability
+    public = Capability.SIGNING_KEY in row.needs or Capability.SIGNING_PUBLIC_KEY in row.needs
+    assert any(_grants(statement, "kms:GetPublicKey", "") for statement in statements) == public
+
+
+def test_no_grant_is_wider_than_one_resource(templates: Templates) -> None:
+    for row in DEPLOYED:
+        for statement in _statements(templates, row):
+            assert statement["Effect"] == "Allow"
+            assert statement["Resource"] != "*"
+            assert "*" not in canonical(statement["Action"])
+            if "logs:PutLogEvents" not in statement["Action"]:
+                assert "*" not in canonical(statement["Resource"])
+
+
+def test_consumers_report_single_failures(templates: Templates) -> None:
+    sources = templates.properties("AWS::Lambda::EventSourceMapping")
+    assert len(sources) == len([row for row in DEPLOYED if isinstance(row, Queue)])
+    assert all(source["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for source in sources)
+
+
+def test_messages_stay_hidden_six_times_as_long_as_their_consumer_runs(templates: Templates) -> None:
+    queues = {found["QueueName"]: found for found in templates.properties("AWS::SQS::Queue")}
+    for row in DEPLOYED:
+        if isinstance(row, Queue):
+            queue = queues[f"{templates.stage.prefix}-{row.queue}"]
+            assert queue["VisibilityTimeout"] >= 6 * row.timeout_s
+            assert queue["RedrivePolicy"]["maxReceiveCount"] == row.max_receives
+
+
+def test_schedules_start_the_alias(templates: Templates) -> None:
+    rules = templates.properties("AWS::Events::Rule")
+    assert len(rules) == len([row for row in DEPLOYED if isinstance(row, Schedule)])
+    assert all("Alias" in canonical(rule["Targets"]) for rule in rules)
+
+
+def test_snapshots_and_provisioned_concurrency_exclude_each_other(templates: Templates) -> None:
+    for row in DEPLOYED:
+        function = templates.functions()[row.name]
+        if isinstance(row, Url | Task):
+            assert "SnapStart" not in function
+        else:
+            assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+        assert function.get("ReservedConcurrentExecutions") == (row.reserved_concurrency if isinstance(row, Url) else None)
+    (url,) = templates.properties("AWS::Lambda::Url")
+    assert "Alias" in canonical(url["TargetFunctionArn"]) or url["Qualifier"] == "live"
+    provisioned = [alias for alias in templates.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in alias]
+    assert len(provisioned) == len([row for row in DEPLOYED if isinstance(row, Url)])
+
+
+def test_secrets_come_over_the_extension(templates: Templates) -> None:
+    for row in DEPLOYED:
+        function = templates.functions()[row.name]
+        reads = bool(set(row.needs) & set(capabilities.SECRETS))
+        assert ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT" in function["Environment"]["Variables"]) == reads
+        assert any("Parameters-and-Secrets" in str(layer) for layer in function["Layers"]) == reads
+
+
+def test_every_function_and_queue_has_an_alarm(templates: Templates) -> None:
+    alarms = templates.properties("AWS::CloudWatch::Alarm")
+    assert all(alarm["AlarmActions"] and alarm["OKActions"] for alarm in alarms)
+    described = " ".join(alarm["AlarmDescription"] for alarm in alarms)
+    for row in DEPLOYED:
+        assert f"{row.name} fails or is throttled" in described
+        if isinstance(row, Queue):
+            assert f"Messages of queue {row.queue} failed" in described
+
+
+def test_logs_are_encrypted_and_end(templates: Templates) -> None:
+    groups = templates.properties("AWS::Logs::LogGroup")
+    assert all(group["RetentionInDays"] == templates.stage.log_days and "KmsKeyId" in group for group in groups)
+    names = {group["LogGroupName"] for group in groups}
+    assert {f"/aws/lambda/{function['FunctionName']}" for function in templates.functions().values()} <= names
+
+
+def test_the_deployment_runs_the_migrations(templates: Templates) -> None:
+    (trigger,) = templates.properties("Custom::Trigger")
+    assert "MigrateDatabaseCurrentVersion" in canonical(trigger["HandlerArn"])
+    assert trigger["ExecuteOnHandlerChange"] is True
+    assert templates.functions()["migrate_database"]["Timeout"] <= 900

@@ -1,0 +1,67 @@
+"""Settings of the stages, and the names made from them."""
+
+from dataclasses import replace
+
+import pytest
+
+from functions.catalogue import CATALOGUE
+from infra import naming, stages
+
+
+@pytest.mark.parametrize("name", stages.NAMES)
+def test_synthesis_needs_no_account(name: str) -> None:
+    stage = stages.load(name, {})
+    assert stage.account == stages.PLACEHOLDER_ACCOUNT
+    assert len(stage.availability_zones) == stage.zones
+
+
+def test_environment_overrides_settings() -> None:
+    stage = stages.load(
+        "prod",
+        {
+            "CDK_DEFAULT_ACCOUNT": "222222222222",
+            "CARDWRIGHT_PROD_ACCOUNT": "333333333333",
+            "CDK_DEFAULT_REGION": "eu-west-1",
+            "CARDWRIGHT_PROD_DOMAIN": "cards.bank.example",
+            "CARDWRIGHT_PROD_CORS_ORIGINS": "https://a.example, https://b.example",
+            "CARDWRIGHT_DEV_DOMAIN": "other.example",
+        },
+    )
+    assert (stage.account, stage.region) == ("333333333333", "eu-west-1")
+    assert stage.public_url == "https://cards.bank.example"
+    assert stage.cors_origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "said"),
+    [
+        ("staging", {}, "no stage"),
+        ("dev", {"CARDWRIGHT_DEV_ACCOUNT": "12"}, "no account"),
+        ("dev", {"CARDWRIGHT_DEV_REGION": "europe"}, "no region"),
+        ("dev", {"CARDWRIGHT_DEV_DOMAIN": "https://x"}, "no domain"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(name: str, environ: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        stages.load(name, environ)
+
+
+def test_evidence_is_kept_for_seven_years_in_prod() -> None:
+    assert stages.load("prod", {}).evidence_days == 2557
+    assert stages.load("dev", {}).evidence_days == 1
+
+
+def test_backups_are_gone_within_a_week() -> None:
+    assert all(stages.load(name, {}).backup_days <= 7 for name in stages.NAMES)
+
+
+def test_function_names_fit_and_differ() -> None:
+    stage = stages.load("prod", {})
+    names = [naming.function_name(stage, row) for row in CATALOGUE]
+    assert len(set(names)) == len(names)
+
+
+def test_a_name_lambda_would_refuse_is_refused() -> None:
+    row = replace(CATALOGUE[0], name="a" * 60)
+    with pytest.raises(ValueError, match="64"):
+        naming.function_name(stages.load("prod", {}), row)
