@@ -25,6 +25,8 @@ from infra.secrets import SecretsStack
 from infra.stages import Stage
 
 MIGRATIONS = "migrations"
+# CDK would tag it, CloudFormation's schema says no.
+_UNTAGGED = ["AWS::RDS::DBProxyTargetGroup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,8 @@ def _run_migrations(stack: FunctionsStack | None, data: DataStack) -> None:
 def _tag(stage: Stage, stacks: Mapping[str, cdk.Stack]) -> None:
     for name, stack in stacks.items():
         tags = cdk.Tags.of(stack)
-        tags.add("project", "cardwright")
-        tags.add("stage", stage.name)
-        tags.add("part", name)
+        for key, value in (("project", "cardwright"), ("stage", stage.name), ("part", name)):
+            tags.add(key, value, exclude_resource_types=_UNTAGGED)
 
 
 def app(outdir: Path | None = None) -> cdk.App:

@@ -37,6 +37,7 @@ class Result:
     templates: Mapping[str, dict[str, Any]]
     open_findings: Sequence[Finding]
     acknowledged: Sequence[Finding]
+    asked: Sequence[str] = ()
 
 
 def synthesize(
@@ -68,11 +69,13 @@ def read(outdir: Path) -> Result:
     suffix = ".template.json"
     templates = {path.name.removesuffix(suffix): json.loads(path.read_text()) for path in sorted(outdir.glob(f"*{suffix}"))}
     report = json.loads((outdir / REPORT).read_text())
+    manifest = json.loads((outdir / "manifest.json").read_text())
     return Result(
         outdir=outdir,
         templates=templates,
         open_findings=_findings(report, "violations"),
         acknowledged=_findings(report, "suppressedViolations"),
+        asked=[question["key"] for question in manifest.get("missing", ())],
     )
 
 
@@ -88,6 +91,7 @@ def _findings(report: Mapping[str, Any], kind: str) -> list[Finding]:
 def problems(result: Result) -> list[str]:
     """What is wrong with a synthesis, one line each."""
     lines = [f"{found.construct}: {found.rule} is not acknowledged" for found in result.open_findings]
+    lines += [f"{question}: synthesis would ask the account" for question in result.asked]
     for name, template in result.templates.items():
         resources = len(template.get("Resources", {}))
         size = len(json.dumps(template))

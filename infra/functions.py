@@ -192,6 +192,9 @@ class FunctionsStack(cdk.Stack):
             params_and_secrets=self._secrets_extension() if secrets else None,
             **self._placement(row),  # type: ignore[arg-type]  # keyword arguments of one call, in one table
         )
+        cdk.Annotations.of(function).acknowledge_warning(
+            "@aws-cdk/aws-lambda:snapStartRequirePublish", "Every function is published and called through its alias."
+        )
         alias = lambda_.Alias(
             self,
             f"{pascal(row.name)}Alias",

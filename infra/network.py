@@ -35,6 +35,9 @@ class NetworkStack(cdk.Stack):
             description="Network, security groups, service endpoints",
         )
         self._stage = stage
+        # The construct compares given zones with the account's, and would ask the account for them.
+        zones = f"availability-zones:account={stage.account}:region={stage.region}"
+        self.node.set_context(zones, stage.availability_zones)
         self.vpc = self._vpc()
         self.app_subnets = self.vpc.select_subnets(subnet_group_name="app")
         self.egress_subnets = self.vpc.select_subnets(subnet_group_name="egress")

@@ -104,6 +104,11 @@ class Client:
     def _use(self, tokens: Mapping[str, Any]) -> None:
         self._http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
 
+    @property
+    def access_token(self) -> str:
+        """The token that calls are made with."""
+        return self._http.headers["Authorization"].removeprefix("Bearer ")
+
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
         """GET a document."""
         return expect(self._http.get(path, params=query), 200, f"GET {path}")

@@ -1,8 +1,6 @@
 """Deliveries against the real database: fan-out, attempts, retries, leases, giving up."""
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -10,16 +8,11 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook
 
-from cardwright.kernel.errors import UnavailableError
 from cardwright.kernel.signatures import verify
 from cardwright.outbox.rules import VERIFICATION_REQUESTED, Event, message
 from cardwright.platform.clock import SystemClock
-from cardwright.platform.egress import Answer, Egress
-from cardwright.platform.postgres import Database
-from cardwright.webhooks import store
+from cardwright.platform.egress import Egress
 from cardwright.webhooks.rules import RETRY_DELAYS_S, SubscriptionStatus
-from cardwright.webhooks.service import WebhookService
-from cardwright.webhooks.service.jobs import WORKER, DeliveryJob
 from tests.fakes.receiver import RawReceiver
 from tests.fakes.webhook_world import WebhookWorld, answer, fails
 
@@ -30,12 +23,6 @@ def world(fresh_database: str) -> Iterator[WebhookWorld]:
     made = WebhookWorld(fresh_database)
     yield made
     made.close()
-
-
-def attempts(world: WebhookWorld) -> list[tuple[int, str]]:
-    """Number and outcome of all attempts."""
-    rows = world.sql("SELECT number, outcome FROM webhook_attempts ORDER BY started_at, number")
-    return [(row["number"], row["outcome"]) for row in rows]
 
 
 def test_an_event_arrives_signed_and_is_noted(world: WebhookWorld) -> None:
@@ -132,7 +119,7 @@ def test_failed_attempts_are_repeated_on_schedule_with_the_same_bytes_and_a_fres
     for post in posts:
         sent_at = datetime.fromtimestamp(int(post.headers["webhook-timestamp"]), UTC)
         verify([secret], post.headers, post.body, sent_at)
-    assert attempts(world) == [(number, "http_error") for number in range(1, 7)]
+    assert world.attempts() == [(number, "http_error") for number in range(1, 7)]
     (delivery,) = world.subscriptions.list_deliveries(user, subscription.subscription_id, 10)
     assert [attempt.response for attempt in delivery.attempts] == ["busy"] * 6
 
@@ -152,13 +139,13 @@ def test_a_receiver_that_cannot_be_reached_is_tried_again(world: WebhookWorld, c
     world.subscribe(user)
     world.sender.script = fails(code)
     world.consume(world.event(user))
-    assert attempts(world) == [(1, code)]
+    assert world.attempts() == [(1, code)]
     (row,) = world.sql("SELECT status_code, response FROM webhook_attempts")
     assert (row["status_code"], row["response"]) == (None, None)
     world.sender.script = answer(204)
     world.advance(seconds=70)
     assert world.retry() == 1
-    assert attempts(world) == [(1, code), (2, "delivered")]
+    assert world.attempts() == [(1, code), (2, "delivered")]
 
 
 def test_gone_disables_at_once_and_cancels_the_rest(world: WebhookWorld) -> None:
@@ -207,142 +194,12 @@ def test_five_events_in_a_row_that_failed_for_good_disable(world: WebhookWorld) 
     assert (found.status, found.status_detail) == (SubscriptionStatus.DISABLED, "http_error")
 
 
-def test_a_receiver_that_failed_is_served_by_the_schedule_until_it_answers(world: WebhookWorld) -> None:
-    user = world.add_user()
-    world.subscribe(user)
-    world.sender.script = answer(500)
-    world.consume(world.event(user))
-    world.sender.script = answer(200)
-    second = world.event(user)
-    world.consume(second)
-    assert len(world.sender.events()) == 1
-    assert world.delivery(second)["lease_token"] is None
-    assert world.retry() == 1
-    assert world.delivery(second)["status"] == "DELIVERED"
-    world.consume(world.event(user))
-    assert len(world.sender.events()) == 3
-
-
-def test_a_slow_receiver_does_not_hold_up_the_others(world: WebhookWorld) -> None:
-    release, arrived = threading.Event(), threading.Event()
-
-    def script(url: str, _body: bytes) -> Answer:
-        if url.endswith("slow"):
-            assert release.wait(10)
-        else:
-            arrived.set()
-        return Answer(200, {}, b"")
-
-    world.sender.script = script
-    slow, quick = world.add_user(), world.add_user()
-    world.subscribe(slow, url="http://127.0.0.1:9/slow")
-    world.subscribe(quick, url="http://127.0.0.1:9/quick")
-    events = [world.event(slow) for _ in range(9)] + [world.event(quick)]
-
-    def consume() -> None:
-        world.consume(*events)
-        world.worker_database.close()
-
-    batch = threading.Thread(target=consume)
-    batch.start()
-    assert arrived.wait(10)
-    release.set()
-    batch.join()
-    assert {world.delivery(event)["status"] for event in events} == {"DELIVERED"}
-
-
-def test_the_schedule_takes_few_of_each_receiver_so_that_a_backlog_hides_nobody(world: WebhookWorld) -> None:
-    loud, quiet = world.add_user(), world.add_user()
-    world.subscribe(loud, url="http://127.0.0.1:9/loud")
-    world.subscribe(quiet, url="http://127.0.0.1:9/quiet")
-    for _ in range(5):
-        world.consume(*(world.event(loud) for _ in range(10)), time_left=5.0)
-    world.consume(world.event(quiet), time_left=5.0)
-    now, token = world.clock.now(), world.ids.new()
-    with world.worker_database.transaction(WORKER) as tx:
-        taken = store.claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, busy=[])
-    assert sorted(lease.url.rpartition("/")[2] for lease in taken) == ["loud"] * 4 + ["quiet"]
-
-
-def test_what_there_was_no_time_for_is_left_to_the_schedule(world: WebhookWorld) -> None:
-    user = world.add_user()
-    world.subscribe(user)
-    event = world.event(user)
-    assert world.consume(event, time_left=5.0) == []
-    assert world.sender.events() == []
-    assert world.delivery(event)["lease_token"] is None
-    assert world.retry() == 1
-    assert world.delivery(event)["status"] == "DELIVERED"
-
-
-def test_a_delivery_in_the_air_is_nobody_elses_until_its_lease_ends(world: WebhookWorld) -> None:
-    user = world.add_user()
-    world.subscribe(user)
-    event = world.event(user)
-    (job,) = world.deliveries.send_event(event)
-    assert world.retry(0.05) == 0
-    world.advance(seconds=61)
-    assert world.retry() == 1
-    posted = job.post()
-    assert posted is not None
-    job.record(posted)
-    job.release()
-    assert attempts(world) == [(1, "delivered")]
-    assert world.delivery(event)["attempts"] == 1
-
-
-def test_many_workers_at_once_make_one_attempt_each(world: WebhookWorld) -> None:
-    user = world.add_user()
-    world.subscribe(user)
-    events = [world.event(user) for _ in range(12)]
-    for event in events:
-        world.consume(event, time_left=5.0)
-    begun: list[int] = []
-
-    def work() -> None:
-        begun.append(world.retry(0.5))
-        world.worker_database.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(begun) == 12
-    assert len(world.sender.events()) == 12
-    assert {world.delivery(event)["status"] for event in events} == {"DELIVERED"}
-
-
-def test_a_crash_between_fan_out_and_attempt_loses_nothing(world: WebhookWorld) -> None:
-    user = world.add_user()
-    world.subscribe(user)
-    event = world.event(user)
-    world.deliveries.send_event(event)
-    assert world.consume(event) == []
-    assert world.sender.events() == []
-    world.advance(seconds=61)
-    assert world.retry() == 1
-    assert world.delivery(event)["status"] == "DELIVERED"
-
-
-def test_keys_that_cannot_be_had_are_no_attempt(world: WebhookWorld) -> None:
-    user = world.add_user()
-    world.subscribe(user)
-    event = world.event(user)
-    world.secrets.away = True
-    assert world.consume(event) == []
-    assert attempts(world) == []
-    world.secrets.away = False
-    assert world.retry() == 1
-    assert world.delivery(event)["status"] == "DELIVERED"
-
-
 def test_damaged_secrets_count_as_attempts_and_end(world: WebhookWorld) -> None:
     user = world.add_user()
     world.subscribe(user)
     world.sql("UPDATE webhook_subscriptions SET secrets_sealed = ARRAY['\\x6b313a00'::bytea]")
     world.consume(world.event(user))
-    assert attempts(world) == [(1, "internal_error")]
+    assert world.attempts() == [(1, "internal_error")]
 
 
 def test_both_secrets_of_a_rotation_sign(world: WebhookWorld) -> None:
@@ -386,29 +243,6 @@ def test_a_real_receiver_verifies_with_the_reference_library(fresh_database: str
     lines = [line.partition(": ") for line in head.decode().split("\r\n")[1:]]
     told = Webhook(secret.reveal()).verify(body.decode(), {name: value for name, _, value in lines})
     assert told["id"] == str(event.event_id)
-
-
-def test_a_lost_lease_records_nothing(world: WebhookWorld) -> None:
-    user = world.add_user()
-    subscription, _ = world.subscribe(user)
-    (job,) = world.deliveries.send_event(world.event(user))
-    assert isinstance(job, DeliveryJob)
-    world.subscriptions.delete_subscription(user, subscription.subscription_id, world.ids.new())
-    posted = job.post()
-    assert posted is not None
-    job.record(posted)
-    assert attempts(world) == []
-
-
-def test_the_schedule_tells_when_the_database_stays_away(world: WebhookWorld) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    away = Database(lambda: f"host=127.0.0.1 port={port} user=worker dbname=nowhere")
-    service = WebhookService(away, world.clock, world.ids, world.secrets.sealer(), lambda: world.sender, local=True)
-    left = iter([100.0, 100.0, 100.0, 100.0])
-    with pytest.raises(UnavailableError):
-        service.retry_failed(lambda: next(left, 5.0), poll_s=0.01)
-    assert world.sender.posts == []
 
 
 def test_a_verification_that_names_nobody_is_a_bad_message(world: WebhookWorld) -> None:

@@ -172,6 +172,11 @@ class WebhookWorld:
         """Move the clock."""
         self.clock.at += timedelta(**delta)
 
+    def attempts(self) -> list[tuple[int, str]]:
+        """Number and outcome of all attempts."""
+        rows = self.sql("SELECT number, outcome FROM webhook_attempts ORDER BY started_at, number")
+        return [(row["number"], row["outcome"]) for row in rows]
+
     def delivery(self, event: Event) -> dict[str, Any]:
         """The one delivery of an event."""
         (row,) = self.sql("SELECT * FROM webhook_deliveries WHERE event_id = %s", event.event_id)

@@ -12,7 +12,7 @@ MAX_LINES = 400
 MAX_FUNCTION = 60
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "shared"}
 # Ratchet: files over the limit when the rule came; a figure may only fall, and the entry goes when the file has become short.
-LONGER: dict[str, int] = {"tests/local/test_queue_contract.py": 670, "tests/local/test_simulators.py": 600}
+LONGER: dict[str, int] = {}
 
 
 def too_long(name: str, text: str) -> list[str]:

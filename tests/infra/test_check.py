@@ -19,6 +19,11 @@ def test_an_open_finding_is_a_problem() -> None:
     assert check.problems(result) == ["stack/Bucket: AwsSolutions-S1 is not acknowledged"]
 
 
+def test_a_question_to_the_account_is_a_problem() -> None:
+    (line,) = check.problems(_result(asked=("availability-zones:account=1",)))
+    assert "would ask the account" in line
+
+
 def test_an_outgrown_stack_is_a_problem() -> None:
     many: dict[str, object] = {"Resources": {str(n): {} for n in range(500)}}
     long: dict[str, object] = {"Resources": {"a": {"text": "x" * 1_000_000}}}

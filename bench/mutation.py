@@ -1,0 +1,63 @@
+"""Mutation score of the rules: cosmic-ray changes one thing at a time in a copy of the tree, and the rules' tests must notice."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+LIMIT = 0.80
+PROCESSES = 2
+# Tests that need no server; a mutant they miss counts as missed though a database test may catch it.
+TESTS: dict[str, tuple[str, ...]] = {
+    "authorizations": ("tests/unit/authorizations/test_rules.py", "tests/properties/test_decision.py"),
+    "cards": ("tests/unit/cards/test_rules.py", "tests/properties/test_card_states.py"),
+    "identity": ("tests/unit/identity/test_identity_rules.py",),
+    "kyc": ("tests/unit/kyc/test_kyc_rules.py",),
+    "outbox": ("tests/unit/outbox/test_rules.py",),
+    "webhooks": ("tests/unit/webhooks/test_rules.py",),
+}
+_CONFIG = """
+[cosmic-ray]
+module-path = "shared/cardwright/{domain}/rules.py"
+timeout = 60.0
+excluded-modules = []
+test-command = "{python} -m pytest -x -q -p no:randomly -p no:cacheprovider -p no:xdist -o addopts= --import-mode=importlib -m 'not slow' {tests}"
+
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+def measure(domains: list[str] | None = None) -> dict[str, Any]:
+    """Mutate the rules of the domains, or of all; returns killed and all mutants by domain, and the score over all."""
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        found = dict(pool.map(_domain, domains or list(TESTS)))
+    killed, mutants = sum(one["killed"] for one in found.values()), sum(one["mutants"] for one in found.values())
+    score = killed / mutants
+    return {"score": round(score, 4), "limit": LIMIT, "killed": killed, "mutants": mutants, "domains": found}
+
+
+def _domain(domain: str) -> tuple[str, dict[str, Any]]:
+    with TemporaryDirectory(prefix="cardwright-mutation-") as folder:
+        copy = Path(folder) / "tree"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "cdk.out"))
+        tests = [path for path in TESTS[domain] if (copy / path).exists()]
+        config, session = copy / "mutation.toml", copy / "mutation.sqlite"
+        # A database test among the properties would start servers for each mutant.
+        config.write_text(_CONFIG.format(domain=domain, python=sys.executable, tests=" ".join(tests)))
+        variables = {**os.environ, "PYTHONPATH": f"{copy / 'shared'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = str(Path(sys.executable).parent / "cosmic-ray")
+        for verb in (["baseline", str(config)], ["init", str(config), str(session)], ["exec", str(config), str(session)]):
+            subprocess.run([command, *verb], cwd=copy, env=variables, check=True, capture_output=True)
+        report = str(Path(sys.executable).parent / "cr-report")
+        told = subprocess.run([report, str(session)], cwd=copy, env=variables, check=True, capture_output=True, text=True).stdout
+    outcomes = re.findall(r"test outcome: TestOutcome\.(\w+)", told)
+    survivors = re.findall(r"^\[job-id\] (\w+)\n(.*\n)worker outcome: [\w.]+, test outcome: TestOutcome\.SURVIVED", told, re.MULTILINE)
+    killed = sum(outcome in ("KILLED", "INCOMPETENT") for outcome in outcomes)
+    return domain, {"mutants": len(outcomes), "killed": killed, "survivors": [line.strip() for _, line in survivors]}

@@ -1,0 +1,176 @@
+"""Who attempts what when: the queue and the schedule, leases, crashes, slow receivers."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from cardwright.kernel.errors import UnavailableError
+from cardwright.platform.egress import Answer
+from cardwright.platform.postgres import Database
+from cardwright.webhooks import store
+from cardwright.webhooks.service import WebhookService
+from cardwright.webhooks.service.jobs import WORKER, DeliveryJob
+from tests.fakes.webhook_world import WebhookWorld, answer
+
+
+@pytest.fixture
+def world(fresh_database: str) -> Iterator[WebhookWorld]:
+    """A world of one test."""
+    made = WebhookWorld(fresh_database)
+    yield made
+    made.close()
+
+
+def test_a_receiver_that_failed_is_served_by_the_schedule_until_it_answers(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    world.sender.script = answer(500)
+    world.consume(world.event(user))
+    world.sender.script = answer(200)
+    second = world.event(user)
+    world.consume(second)
+    assert len(world.sender.events()) == 1
+    assert world.delivery(second)["lease_token"] is None
+    assert world.retry() == 1
+    assert world.delivery(second)["status"] == "DELIVERED"
+    world.consume(world.event(user))
+    assert len(world.sender.events()) == 3
+
+
+def test_a_slow_receiver_does_not_hold_up_the_others(world: WebhookWorld) -> None:
+    release, arrived = threading.Event(), threading.Event()
+
+    def script(url: str, _body: bytes) -> Answer:
+        if url.endswith("slow"):
+            assert release.wait(10)
+        else:
+            arrived.set()
+        return Answer(200, {}, b"")
+
+    world.sender.script = script
+    slow, quick = world.add_user(), world.add_user()
+    world.subscribe(slow, url="http://127.0.0.1:9/slow")
+    world.subscribe(quick, url="http://127.0.0.1:9/quick")
+    events = [world.event(slow) for _ in range(9)] + [world.event(quick)]
+
+    def consume() -> None:
+        world.consume(*events)
+        world.worker_database.close()
+
+    batch = threading.Thread(target=consume)
+    batch.start()
+    assert arrived.wait(10)
+    release.set()
+    batch.join()
+    assert {world.delivery(event)["status"] for event in events} == {"DELIVERED"}
+
+
+def test_the_schedule_takes_few_of_each_receiver_so_that_a_backlog_hides_nobody(world: WebhookWorld) -> None:
+    loud, quiet = world.add_user(), world.add_user()
+    world.subscribe(loud, url="http://127.0.0.1:9/loud")
+    world.subscribe(quiet, url="http://127.0.0.1:9/quiet")
+    for _ in range(5):
+        world.consume(*(world.event(loud) for _ in range(10)), time_left=5.0)
+    world.consume(world.event(quiet), time_left=5.0)
+    now, token = world.clock.now(), world.ids.new()
+    with world.worker_database.transaction(WORKER) as tx:
+        taken = store.claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, busy=[])
+    assert sorted(lease.url.rpartition("/")[2] for lease in taken) == ["loud"] * 4 + ["quiet"]
+
+
+def test_what_there_was_no_time_for_is_left_to_the_schedule(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    event = world.event(user)
+    assert world.consume(event, time_left=5.0) == []
+    assert world.sender.events() == []
+    assert world.delivery(event)["lease_token"] is None
+    assert world.retry() == 1
+    assert world.delivery(event)["status"] == "DELIVERED"
+
+
+def test_a_delivery_in_the_air_is_nobody_elses_until_its_lease_ends(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    event = world.event(user)
+    (job,) = world.deliveries.send_event(event)
+    assert world.retry(0.05) == 0
+    world.advance(seconds=61)
+    assert world.retry() == 1
+    posted = job.post()
+    assert posted is not None
+    job.record(posted)
+    job.release()
+    assert world.attempts() == [(1, "delivered")]
+    assert world.delivery(event)["attempts"] == 1
+
+
+def test_many_workers_at_once_make_one_attempt_each(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    events = [world.event(user) for _ in range(12)]
+    for event in events:
+        world.consume(event, time_left=5.0)
+    begun: list[int] = []
+
+    def work() -> None:
+        begun.append(world.retry(0.5))
+        world.worker_database.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(begun) == 12
+    assert len(world.sender.events()) == 12
+    assert {world.delivery(event)["status"] for event in events} == {"DELIVERED"}
+
+
+def test_a_crash_between_fan_out_and_attempt_loses_nothing(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    event = world.event(user)
+    world.deliveries.send_event(event)
+    assert world.consume(event) == []
+    assert world.sender.events() == []
+    world.advance(seconds=61)
+    assert world.retry() == 1
+    assert world.delivery(event)["status"] == "DELIVERED"
+
+
+def test_keys_that_cannot_be_had_are_no_attempt(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    event = world.event(user)
+    world.secrets.away = True
+    assert world.consume(event) == []
+    assert world.attempts() == []
+    world.secrets.away = False
+    assert world.retry() == 1
+    assert world.delivery(event)["status"] == "DELIVERED"
+
+
+def test_a_lost_lease_records_nothing(world: WebhookWorld) -> None:
+    user = world.add_user()
+    subscription, _ = world.subscribe(user)
+    (job,) = world.deliveries.send_event(world.event(user))
+    assert isinstance(job, DeliveryJob)
+    world.subscriptions.delete_subscription(user, subscription.subscription_id, world.ids.new())
+    posted = job.post()
+    assert posted is not None
+    job.record(posted)
+    assert world.attempts() == []
+
+
+def test_the_schedule_tells_when_the_database_stays_away(world: WebhookWorld) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    away = Database(lambda: f"host=127.0.0.1 port={port} user=worker dbname=nowhere")
+    service = WebhookService(away, world.clock, world.ids, world.secrets.sealer(), lambda: world.sender, local=True)
+    left = iter([100.0, 100.0, 100.0, 100.0])
+    with pytest.raises(UnavailableError):
+        service.retry_failed(lambda: next(left, 5.0), poll_s=0.01)
+    assert world.sender.posts == []
