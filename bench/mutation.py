@@ -22,12 +22,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "outbox": ("tests/unit/outbox/test_rules.py",),
     "webhooks": ("tests/unit/webhooks/test_rules.py",),
 }
+_OPTIONS = "-x -q -p no:randomly -p no:cacheprovider -p no:xdist -o addopts= --import-mode=importlib"
 _CONFIG = """
 [cosmic-ray]
 module-path = "shared/cardwright/{domain}/rules.py"
 timeout = 60.0
 excluded-modules = []
-test-command = "{python} -m pytest -x -q -p no:randomly -p no:cacheprovider -p no:xdist -o addopts= --import-mode=importlib -m 'not slow' {tests}"
+test-command = "{python} -m pytest {options} {tests}"
 
 [cosmic-ray.distributor]
 name = "local"
@@ -49,8 +50,7 @@ def _domain(domain: str) -> tuple[str, dict[str, Any]]:
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "cdk.out"))
         tests = [path for path in TESTS[domain] if (copy / path).exists()]
         config, session = copy / "mutation.toml", copy / "mutation.sqlite"
-        # A database test among the properties would start servers for each mutant.
-        config.write_text(_CONFIG.format(domain=domain, python=sys.executable, tests=" ".join(tests)))
+        config.write_text(_CONFIG.format(domain=domain, python=sys.executable, options=_OPTIONS, tests=" ".join(tests)))
         variables = {**os.environ, "PYTHONPATH": f"{copy / 'shared'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"}
         command = str(Path(sys.executable).parent / "cosmic-ray")
         for verb in (["baseline", str(config)], ["init", str(config), str(session)], ["exec", str(config), str(session)]):
@@ -58,6 +58,8 @@ def _domain(domain: str) -> tuple[str, dict[str, Any]]:
         report = str(Path(sys.executable).parent / "cr-report")
         told = subprocess.run([report, str(session)], cwd=copy, env=variables, check=True, capture_output=True, text=True).stdout
     outcomes = re.findall(r"test outcome: TestOutcome\.(\w+)", told)
-    survivors = re.findall(r"^\[job-id\] (\w+)\n(.*\n)worker outcome: [\w.]+, test outcome: TestOutcome\.SURVIVED", told, re.MULTILINE)
+    survivors = re.findall(
+        r"^\[job-id\] (\w+)\n(.*\n)worker outcome: [\w.]+, test outcome: TestOutcome\.SURVIVED", told, re.MULTILINE
+    )
     killed = sum(outcome in ("KILLED", "INCOMPETENT") for outcome in outcomes)
     return domain, {"mutants": len(outcomes), "killed": killed, "survivors": [line.strip() for _, line in survivors]}

@@ -1,4 +1,4 @@
-"""A TCP proxy that counts exchanges on the bytes and can hold answers back, so that round trips are seen from outside our code."""
+"""A TCP proxy that counts exchanges on the bytes and can hold answers back: round trips seen from outside our code."""
 
 import selectors
 import socket

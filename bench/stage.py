@@ -43,7 +43,7 @@ class Stage:
 def stage() -> Iterator[Stage]:
     """Start the servers, with fsync and synchronous_commit as a real system has them; stop them at the end."""
     with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: S103 - the server runs as another user and must pass through
         postgres = PostgresServer(Path(folder) / "postgres", durable=True)
         valkey = ValkeyServer(Path(folder) / "valkey")
         postgres.start()
@@ -79,8 +79,8 @@ def _seed(owner: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
     with owner.transaction():
         owner.execute("SET LOCAL session_replication_role = replica")
         owner.execute(
-            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, default_monthly, "
-            "created_at) VALUES ('00000000-0000-7000-8000-000000000001', 'Bench', 'visa', '424242', 'USD', 100, 1000, 10000, %s)",
+            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
+            "default_monthly, created_at) VALUES ('00000000-0000-7000-8000-000000000001', 'Bench', 'visa', '424242', 'USD', 100, 1000, 10000, %s)",
             (now,),
         )
         owner.execute(
@@ -93,7 +93,8 @@ def _seed(owner: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
         owner.execute("INSERT INTO card_tokens SELECT processor_card_token, card_id, user_id FROM virtual_cards")
         owner.execute(
             "INSERT INTO card_limits (card_id, user_id, per_transaction, daily, monthly, day_start, month_start) "
-            "SELECT card_id, user_id, 50000, 9999999999, 9999999999, date_trunc('day', %s), date_trunc('month', %s) FROM virtual_cards",
+            "SELECT card_id, user_id, 50000, 9999999999, 9999999999, date_trunc('day', %s), date_trunc('month', %s) "
+            "FROM virtual_cards",
             (now, now),
         )
     owner.execute("VACUUM ANALYZE")

@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from cardwright.kernel import environment as names
 from cardwright.kernel.rows import Capability, Queue, Row
 from infra.handles import Platform, SecretHandle
-from infra.stages import Party, Stage
+from infra.stages import MAILTO, SES, Party, Stage
 
 
 class Group(StrEnum):
@@ -87,9 +87,9 @@ def services(needs: Iterable[Capability]) -> frozenset[Service]:
     return frozenset(service for need in needs for service in REACH[need].services)
 
 
-def _conninfo(host: str, user: str, database: str, authorities: str) -> str:
-    """libpq conninfo without a password: that is what tells the connection to use an IAM token."""
-    return f"host={host} port=5432 dbname={database} user={user} sslmode=verify-full sslrootcert={authorities}"
+def _address(host: str, user: str, database: str, authorities: str) -> str:
+    """URL of a database without a password: that is what tells the connection to use an IAM token."""
+    return f"postgresql://{user}@{host}:5432/{database}?sslmode=verify-full&sslrootcert={authorities}"
 
 
 def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, ...]]:
@@ -101,9 +101,9 @@ def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, 
         return settings.adapter, settings.url, secret[need]
 
     return {
-        Capability.DATABASE_APP: (_conninfo(database.proxy_host, "app", database.name, PROXY_AUTHORITIES),),
-        Capability.DATABASE_WORKER: (_conninfo(database.proxy_host, "worker", database.name, PROXY_AUTHORITIES),),
-        Capability.DATABASE_MIGRATOR: (_conninfo(database.cluster_host, database.owner, database.name, CLUSTER_AUTHORITIES),),
+        Capability.DATABASE_APP: (_address(database.proxy_host, "app", database.name, PROXY_AUTHORITIES),),
+        Capability.DATABASE_WORKER: (_address(database.proxy_host, "worker", database.name, PROXY_AUTHORITIES),),
+        Capability.DATABASE_MIGRATOR: (_address(database.cluster_host, database.owner, database.name, CLUSTER_AUTHORITIES),),
         Capability.CACHE: (f"rediss://{cache.user}@{cache.host}:{cache.port}?iam={cache.name}",),
         Capability.VAULT_KEY: (keys.vault,),
         Capability.USER_KEY: (keys.user,),
@@ -173,10 +173,22 @@ def _connect(stage: Stage, resource_id: str, user: str) -> tuple[Grant, ...]:
     return (_allow("rds-db:connect", on=[f"arn:aws:rds-db:{stage.region}:{stage.account}:dbuser:{resource_id}/{user}"]),)
 
 
+def _send(platform: Platform, stage: Stage) -> tuple[Grant, ...]:
+    """Messages go through SES in the role's own name, or to a party that knows us by a secret."""
+    if stage.messages.adapter != SES:
+        return _read_secret(platform.secrets[SECRETS[Capability.MESSAGES]], platform, stage)
+    sender = stage.messages.url.removeprefix(MAILTO)
+    identities = f"arn:aws:ses:{stage.region}:{stage.account}:identity"
+    # SES may know the sender as an address or as a domain.
+    on = [f"{identities}/{sender}", f"{identities}/{sender.split('@')[1]}"]
+    return (_allow("ses:SendEmail", on=on, when={"StringEquals": {"ses:FromAddress": sender}}),)
+
+
 def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant, ...]]:
     keys, database, cache = platform.keys, platform.database, platform.cache
     return {
         **{need: _read_secret(platform.secrets[name], platform, stage) for need, name in SECRETS.items()},
+        Capability.MESSAGES: _send(platform, stage),
         Capability.DATABASE_APP: _connect(stage, database.proxy_id, "app"),
         Capability.DATABASE_WORKER: _connect(stage, database.proxy_id, "worker"),
         Capability.DATABASE_MIGRATOR: _connect(stage, database.cluster_id, database.owner),

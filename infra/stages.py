@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 PLACEHOLDER_ACCOUNT = "111111111111"
 DEFAULT_REGION = "us-east-1"
+SES = "ses"
+MAILTO = "mailto:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,11 @@ def _simulated(name: str, domain: str) -> Party:
     return Party(adapter="simulated", url=f"https://{name}.{domain}")
 
 
+def _mail(sender: str) -> Party:
+    """Mail through Amazon SES from one sender, whose domain or address is verified there."""
+    return Party(adapter=SES, url=f"{MAILTO}{sender}")
+
+
 _DEV = Stage(
     name="dev",
     account=PLACEHOLDER_ACCOUNT,
@@ -90,7 +97,7 @@ _DEV = Stage(
     api_burst=400,
     processor=_simulated("processor", "dev.cardwright.example"),
     kyc=_simulated("kyc", "dev.cardwright.example"),
-    messages=_simulated("messages", "dev.cardwright.example"),
+    messages=_mail("no-reply@dev.cardwright.example"),
 )
 _PROD = Stage(
     name="prod",
@@ -111,7 +118,7 @@ _PROD = Stage(
     api_burst=5_000,
     processor=_simulated("processor", "cardwright.example"),
     kyc=_simulated("kyc", "cardwright.example"),
-    messages=_simulated("messages", "cardwright.example"),
+    messages=_mail("no-reply@cardwright.example"),
 )
 NAMES = (_DEV.name, _PROD.name)
 
@@ -123,7 +130,8 @@ _DOMAIN = re.compile(r"([a-z0-9-]+\.)+[a-z]{2,}")
 def load(name: str, environ: Mapping[str, str]) -> Stage:
     """The stage `name` with what the environment says about it (see docs/operations/deploy.md).
 
-    Read: CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL.
+    Read: CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL,
+    _MAIL_SENDER.
     Where account or region is not said: CDK_DEFAULT_ACCOUNT and CDK_DEFAULT_REGION, which CDK's command line sets.
     Raises ValueError for an unknown stage or a value that cannot be meant.
     """
@@ -139,6 +147,7 @@ def load(name: str, environ: Mapping[str, str]) -> Stage:
     region = said("REGION", environ.get("CDK_DEFAULT_REGION")) or stage.region
     domain = said("DOMAIN") or stage.domain
     origins = said("CORS_ORIGINS")
+    sender = said("MAIL_SENDER")
     for value, pattern, what in ((account, _ACCOUNT, "account"), (region, _REGION, "region"), (domain, _DOMAIN, "domain")):
         if not pattern.fullmatch(value):
             raise ValueError(f"stage {name}: {value!r} is no {what}")
@@ -149,5 +158,6 @@ def load(name: str, environ: Mapping[str, str]) -> Stage:
         domain=domain,
         certificate_arn=said("CERTIFICATE_ARN"),
         alarm_email=said("ALARM_EMAIL"),
+        messages=_mail(sender) if sender else stage.messages,
         cors_origins=tuple(o.strip() for o in origins.split(",")) if origins else stage.cors_origins,
     )

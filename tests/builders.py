@@ -81,20 +81,39 @@ def add_card(
             "processor_card_token, expiry_month, expiry_year, currency, last_operation_id, created_at, updated_at) "
             "VALUES (%s, %s, %s, %s, '4242', %s, 'simulated', %s, %s, %s, %s, %s, %s, %s)",
             (
-                card.card_id, card.user_id, program_id, status, os.urandom(100), card.token, expiry[1], expiry[0], currency,
-                new_id(), NOW, NOW,
+                card.card_id,
+                card.user_id,
+                program_id,
+                status,
+                os.urandom(100),
+                card.token,
+                expiry[1],
+                expiry[0],
+                currency,
+                new_id(),
+                NOW,
+                NOW,
             ),
-        )  # fmt: skip
+        )
         connection.execute("INSERT INTO card_tokens VALUES (%s, %s, %s)", (card.token, card.card_id, card.user_id))
         connection.execute(
             "INSERT INTO card_limits (card_id, user_id, per_transaction, daily, monthly, velocity_per_hour, time_zone, "
             "merchant_categories, countries, channels, day_start, month_start) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
-                card.card_id, card.user_id, per_transaction, daily, monthly, velocity, time_zone,
-                json.dumps(nothing | dict(categories or {})), json.dumps(nothing | dict(countries or {})),
-                json.dumps({"deny": list(channels_denied)}), EPOCH, EPOCH,
+                card.card_id,
+                card.user_id,
+                per_transaction,
+                daily,
+                monthly,
+                velocity,
+                time_zone,
+                json.dumps(nothing | dict(categories or {})),
+                json.dumps(nothing | dict(countries or {})),
+                json.dumps({"deny": list(channels_denied)}),
+                EPOCH,
+                EPOCH,
             ),
-        )  # fmt: skip
+        )
     return card
 
 

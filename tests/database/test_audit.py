@@ -29,10 +29,19 @@ def entry_hash(previous: bytes, subject_type: str, subject_id: UUID, row: Row) -
     """The hash of an entry, from its columns alone. `old_text` and `new_text` are the JSON as the database writes it."""
     stamp = row["occurred_at"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     told = [
-        subject_type, str(subject_id), str(row["seq"]), str(row["entry_id"]), row["action"],
-        None if row["actor_id"] is None else str(row["actor_id"]), row["actor_role"], row["reason"], row["old_text"], row["new_text"],
-        row["request_id"], stamp,
-    ]  # fmt: skip
+        subject_type,
+        str(subject_id),
+        str(row["seq"]),
+        str(row["entry_id"]),
+        row["action"],
+        None if row["actor_id"] is None else str(row["actor_id"]),
+        row["actor_role"],
+        row["reason"],
+        row["old_text"],
+        row["new_text"],
+        row["request_id"],
+        stamp,
+    ]
     return hashlib.sha256(previous + canonical(told)).digest()
 
 
@@ -59,23 +68,31 @@ def append(url: str, subject_id: UUID, action: str = "user.changed", actor: Acto
     database = as_role(url, "app")
     with database.transaction(actor) as tx:
         audit.append(
-            tx, subject_type="user", subject_id=subject_id, entry_id=new_id(), action=action,
-            occurred_at=datetime(2026, 11, 21, 12, 0, 0, 5, tzinfo=UTC), **values,
-        )  # fmt: skip
+            tx,
+            subject_type="user",
+            subject_id=subject_id,
+            entry_id=new_id(),
+            action=action,
+            occurred_at=datetime(2026, 11, 21, 12, 0, 0, 5, tzinfo=UTC),
+            **values,
+        )
     database.close()
 
 
 def test_a_chain_can_be_recomputed_outside_the_database(database_url: str) -> None:
     subject = new_id()
-    append(database_url, subject, new={"name": "Zoë, \"quoted\" – 日本", "amounts": ["1.10", None, True], "n": 1})
+    append(database_url, subject, new={"name": 'Zoë, "quoted" - 日本', "amounts": ["1.10", None, True], "n": 1})
     append(database_url, subject, "user.a,b:c", Actor(None, "system"), old={}, new=None)
     append(database_url, subject, actor=Actor(new_id(), "admin", None, "5:x,-,é"))
     rows = read(database_url, "audit_log", "subject_id", subject)
     assert broken_at("user", subject, rows) is None
     assert [row["seq"] for row in rows] == [1, 2, 3]
     assert (rows[0]["actor_id"], rows[0]["actor_role"], rows[0]["request_id"], rows[0]["reason"]) == (
-        STAFF.user_id, "support", "req_1", "asked by phone",
-    )  # fmt: skip
+        STAFF.user_id,
+        "support",
+        "req_1",
+        "asked by phone",
+    )
     assert (rows[1]["actor_id"], rows[1]["reason"]) == (None, None)
     with psycopg.connect(database_url) as connection:
         head = connection.execute("SELECT seq, hash FROM audit_heads WHERE subject_id = %s", (subject,)).fetchone()
@@ -85,11 +102,20 @@ def test_a_chain_can_be_recomputed_outside_the_database(database_url: str) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        {"action": "user.other"}, {"actor_id": UUID(int=6)}, {"reason": None}, {"old_text": "{}"}, {"new_text": None}, {"request_id": ""},
-        {"occurred_at": datetime(2026, 11, 21, 12, 0, 0, 6, tzinfo=UTC)}, {"entry_id": UUID(int=9)}, {"seq": 7}, {"hash": b"x" * 32},
-        {"previous_hash": b"x" * 32}, {"actor_role": "admin"},
+        {"action": "user.other"},
+        {"actor_id": UUID(int=6)},
+        {"reason": None},
+        {"old_text": "{}"},
+        {"new_text": None},
+        {"request_id": ""},
+        {"occurred_at": datetime(2026, 11, 21, 12, 0, 0, 6, tzinfo=UTC)},
+        {"entry_id": UUID(int=9)},
+        {"seq": 7},
+        {"hash": b"x" * 32},
+        {"previous_hash": b"x" * 32},
+        {"actor_role": "admin"},
     ],
-)  # fmt: skip
+)
 def test_every_changed_field_is_found(database_url: str, change: Row) -> None:
     subject = new_id()
     for number in range(3):
@@ -122,9 +148,14 @@ def test_an_illegal_move_is_refused_and_leaves_no_entry(database_url: str) -> No
 
 def test_an_entry_of_a_rolled_back_transaction_is_not_in_the_chain(database_url: str) -> None:
     subject, database = new_id(), as_role(database_url, "app")
-    with pytest.raises(RuntimeError), database.transaction(STAFF) as tx:
-        audit.append(tx, subject_type="user", subject_id=subject, entry_id=new_id(), action="user.x", occurred_at=NOW)
-        raise RuntimeError
+
+    def fail() -> None:
+        with database.transaction(STAFF) as tx:
+            audit.append(tx, subject_type="user", subject_id=subject, entry_id=new_id(), action="user.x", occurred_at=NOW)
+            raise RuntimeError("of ours")
+
+    with pytest.raises(RuntimeError, match="of ours"):
+        fail()
     database.close()
     append(database_url, subject)
     assert [row["seq"] for row in read(database_url, "audit_log", "subject_id", subject)] == [1]

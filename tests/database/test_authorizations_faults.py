@@ -83,10 +83,17 @@ def held_profile(cache: Cache, card: SeededCard) -> tuple[str, dict[str, object]
 @pytest.mark.parametrize(
     "lie",
     [
-        {"expiry_year": "soon"}, {"expiry_month": 13}, {"time_zone": "Mars/Olympus"}, {"time_zone": 7}, {"per_transaction": "much"},
-        {"card_id": "nobody"}, {"config_version": 99}, {"categories_denied": 5}, {"unknown": 1},
+        {"expiry_year": "soon"},
+        {"expiry_month": 13},
+        {"time_zone": "Mars/Olympus"},
+        {"time_zone": 7},
+        {"per_transaction": "much"},
+        {"card_id": "nobody"},
+        {"config_version": 99},
+        {"categories_denied": 5},
+        {"unknown": 1},
     ],
-)  # fmt: skip
+)
 def test_a_profile_that_cannot_be_read_counts_as_none(database_url: str, cache: Cache, lie: dict[str, object]) -> None:
     card = add_card(database_url)
     with engine(as_role(database_url, "app"), cache) as service:
@@ -136,8 +143,11 @@ def test_a_database_that_is_not_there_is_unavailable_and_not_final(cache: Cache)
     with engine(Database(lambda: url), cache) as service:
         decision = service.evaluate(request("tok_anything"))
     assert (decision.reason, decision.final, decision.transaction_id, decision.approved_amount) == (
-        "issuer_unavailable", False, None, Decimal("0.00"),
-    )  # fmt: skip
+        "issuer_unavailable",
+        False,
+        None,
+        Decimal("0.00"),
+    )
 
 
 def test_a_database_that_hangs_is_given_up_in_time_and_the_id_is_answered_later(database_url: str, cache: Cache) -> None:
@@ -164,7 +174,9 @@ def test_a_connection_cut_between_two_decisions_is_replaced(database_url: str, c
     with engine(as_role(database_url, "app"), cache) as service:
         assert service.evaluate(request(card.token)).reason == "approved"
         with psycopg.connect(database_url, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
         assert service.evaluate(request(card.token)).reason == "approved"
 
 

@@ -16,6 +16,7 @@ from tests.fakes.tcp import closed_port, listening
 
 NOBODY = Actor(None, "nobody")
 SYSTEM = Actor(None, "system")
+ADD_EVENT = "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')"
 
 
 @pytest.fixture
@@ -77,24 +78,30 @@ def test_row_level_security_shows_each_user_their_own_and_staff_all(app: Databas
 
 def test_a_row_for_somebody_else_cannot_be_written(app: Database, database_url: str) -> None:
     owner, other = add_user(database_url), add_user(database_url)
-    statement = "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')"
+    statement = (
+        "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')"
+    )
     with pytest.raises(psycopg.errors.InsufficientPrivilege), app.transaction(Actor(other, "cardholder")) as tx:
-        tx.execute(statement, (new_id(), owner))
+        tx.execute(ADD_EVENT, (new_id(), owner))
     with app.transaction(Actor(owner, "cardholder")) as tx:
-        assert tx.execute(statement, (new_id(), owner)) == 1
+        assert tx.execute(ADD_EVENT, (new_id(), owner)) == 1
 
 
 def test_an_exception_rolls_back_and_leaves_the_connection_usable(app: Database, database_url: str) -> None:
     user_id, event_id = add_user(database_url), new_id()
-    insert = "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')"
-    with pytest.raises(RuntimeError, match="of ours"), app.transaction(Actor(user_id, "cardholder")) as tx:
-        tx.execute(insert, (event_id, user_id))
-        raise RuntimeError("of ours")
+
+    def fail() -> None:
+        with app.transaction(Actor(user_id, "cardholder")) as tx:
+            tx.execute(ADD_EVENT, (event_id, user_id))
+            raise RuntimeError("of ours")
+
+    with pytest.raises(RuntimeError, match="of ours"):
+        fail()
     with app.transaction(Actor(user_id, "cardholder")) as tx:
         assert tx.fetch_all("SELECT event_id FROM outbox WHERE event_id = %s", (event_id,)) == []
-        tx.execute(insert, (event_id, user_id))
+        tx.execute(ADD_EVENT, (event_id, user_id))
     with pytest.raises(UniqueViolation), app.transaction(Actor(user_id, "cardholder")) as tx:
-        tx.execute(insert, (event_id, user_id))
+        tx.execute(ADD_EVENT, (event_id, user_id))
     assert app.ping()
 
 
@@ -128,13 +135,15 @@ def test_a_connection_that_died_idle_is_replaced_once(app: Database, database_ur
 
 def test_a_connection_lost_inside_a_transaction_is_told_and_nothing_is_kept(app: Database, database_url: str) -> None:
     user_id, event_id = add_user(database_url), new_id()
-    with pytest.raises(UnavailableError), app.transaction(Actor(user_id, "cardholder")) as tx:
-        tx.execute(
-            "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')",
-            (event_id, user_id),
-        )
-        cut(database_url)
-        tx.execute("SELECT 1")
+
+    def lose() -> None:
+        with app.transaction(Actor(user_id, "cardholder")) as tx:
+            tx.execute(ADD_EVENT, (event_id, user_id))
+            cut(database_url)
+            tx.execute("SELECT 1")
+
+    with pytest.raises(UnavailableError):
+        lose()
     with app.transaction(Actor(user_id, "cardholder")) as tx:
         assert tx.fetch_all("SELECT 1 AS one FROM outbox WHERE event_id = %s", (event_id,)) == []
 
@@ -200,7 +209,9 @@ def test_each_thread_has_a_connection_of_its_own(app: Database) -> None:
 
 def test_the_deadlines_stand_on_the_roles(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT rolname, rolconfig FROM pg_roles WHERE rolname IN ('app', 'worker', 'auditor')").fetchall()
+        rows = connection.execute(
+            "SELECT rolname, rolconfig FROM pg_roles WHERE rolname IN ('app', 'worker', 'auditor')"
+        ).fetchall()
     settings = {name: set(config) for name, config in rows}
     assert {"statement_timeout=3s", "lock_timeout=2s", "idle_in_transaction_session_timeout=10s"} <= settings["app"]
     assert "default_transaction_read_only=on" in settings["auditor"]
@@ -211,7 +222,7 @@ def test_after_a_restart_of_the_server_the_next_call_finds_it(make_server_folder
     server = PostgresServer(make_server_folder("postgres"), durable=False)
     server.start()
     try:
-        database = Database(lambda: server.url())
+        database = Database(server.url)
         assert database.ping()
         server.stop()
         with pytest.raises(UnavailableError):

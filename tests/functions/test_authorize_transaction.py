@@ -193,7 +193,7 @@ def test_each_of_the_valid_secrets_is_taken_while_they_rotate(card: SeededCard) 
         ({"webhook-id": None}, "signature_missing"),
         ({"webhook-timestamp": None}, "signature_missing"),
         ({"webhook-timestamp": "soon"}, "signature_invalid"),
-        ({"webhook-timestamp": "１７６３７"}, "signature_invalid"),
+        ({"webhook-timestamp": "\uff11\uff17\uff16"}, "signature_invalid"),
         ({"webhook-id": "msg_2"}, "signature_invalid"),
         ({"webhook-signature": "v1,AAAA"}, "signature_invalid"),
         ({"webhook-signature": "v2,AAAA"}, "signature_invalid"),

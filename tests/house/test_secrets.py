@@ -13,7 +13,9 @@ _SECRET = re.compile(
 )
 # Written apart, so that this file keeps its own rule.
 _MACHINES = re.compile(
-    "|".join((r"(?<![\w.])/ro" + r"ot\b", r"(?<![\w./])/wo" + r"rk/", r"/tm" + r"p/brief", r"/ho" + r"me/[a-z]", r"/Us" + r"ers/[a-z]"))
+    "|".join(
+        (r"(?<![\w.])/ro" + r"ot\b", r"(?<![\w./])/wo" + r"rk/", r"/tm" + r"p/brief", r"/ho" + r"me/[a-z]", r"/Us" + r"ers/[a-z]")
+    )
 )
 _REGISTRIES = re.compile("|".join(("pypi" + r"\.org", "pythonhosted" + r"\.org", "npmjs" + r"\.(?:org|com)", "index-" + "url")))
 # Where a document or command speaks of the option that leaves addresses out.

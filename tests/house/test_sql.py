@@ -4,7 +4,7 @@ import re
 
 from tests.house.sources import ROOT, constants, python
 
-# Who writes each table: the domain whose store holds the statements. Programs are written by the deployment's seed through theirs.
+# Who writes each table: the domain whose store holds the statements.
 WRITERS = {
     "audit_heads": "audit",
     "audit_log": "audit",
@@ -50,7 +50,9 @@ SQL_ROOMS = re.compile(r"shared/cardwright/\w+/store(\.py|/\w+\.py)|shared/cardw
 _STATEMENT = re.compile(
     r"\bSELECT\b[\s\S]*\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\s+\w+\s+(\w+\s+)?SET\b|\bDELETE\s+FROM\b|\bTRUNCATE\s|\bSELECT\s+\w+\("
 )
-_WRITE = re.compile(r"\bINSERT\s+INTO\s+(\w+)|\bUPDATE\s+(?!SET\b)(\w+)\s+(?:(?:AS\s+)?\w+\s+)?SET\b|\bDELETE\s+FROM\s+(\w+)|\bTRUNCATE\s+(\w+)")
+_WRITE = re.compile(
+    r"\bINSERT\s+INTO\s+(\w+)|\bUPDATE\s+(?!SET\b)(\w+)\s+(?:(?:AS\s+)?\w+\s+)?SET\b|\bDELETE\s+FROM\s+(\w+)|\bTRUNCATE\s+(\w+)"
+)
 _SERVER_TIME = re.compile(
     r"\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|"
     r"\b(current_timestamp|current_date|current_time|localtime|localtimestamp)\b|'now'",
@@ -132,11 +134,7 @@ def test_sql_functions_write_their_own_tables() -> None:
 
 
 def test_every_table_has_its_writer_in_the_map() -> None:
-    made = {
-        name
-        for sql in migrations().values()
-        for name in re.findall(r"CREATE TABLE (\w+) \(", without_comments(sql))
-    }
+    made = {name for sql in migrations().values() for name in re.findall(r"CREATE TABLE (\w+) \(", without_comments(sql))}
     assert made == set(WRITERS)
 
 
@@ -151,7 +149,9 @@ def test_no_decision_asks_the_server_for_the_time() -> None:
 def test_migrations_are_numbered_without_gaps_and_each_has_its_check() -> None:
     names = [name for name in migrations() if not name.endswith(".check.sql")]
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
-    assert {name.replace(".sql", ".check.sql") for name in names} == {name for name in migrations() if name.endswith(".check.sql")}
+    assert {name.replace(".sql", ".check.sql") for name in names} == {
+        name for name in migrations() if name.endswith(".check.sql")
+    }
 
 
 def test_functions_that_rise_above_their_caller_pin_the_search_path() -> None:

@@ -37,12 +37,13 @@ def switched_off(name: str, text: str) -> list[str]:
     """Skips and expected failures that give no reason."""
     found = []
     for node in ast.walk(ast.parse(text)):
-        named = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-        if named in ("pytest.skip", "pytest.xfail") and not node.args and not node.keywords:  # type: ignore[attr-defined]  # a Call, as the name says
-            found.append(f"{name}:{node.lineno}")  # type: ignore[attr-defined]  # likewise
-        if named.startswith("pytest.mark.") and named.endswith(("skip", "skipif", "xfail")):
-            if not any(keyword.arg == "reason" for keyword in node.keywords):  # type: ignore[attr-defined]  # likewise
-                found.append(f"{name}:{node.lineno}")  # type: ignore[attr-defined]  # likewise
+        if not isinstance(node, ast.Call):
+            continue
+        named, reasoned = ast.unparse(node.func), any(keyword.arg == "reason" for keyword in node.keywords)
+        if named in ("pytest.skip", "pytest.xfail") and not node.args and not reasoned:
+            found.append(f"{name}:{node.lineno}")
+        if named.startswith("pytest.mark.") and named.endswith(("skip", "skipif", "xfail")) and not reasoned:
+            found.append(f"{name}:{node.lineno}")
     return found
 
 

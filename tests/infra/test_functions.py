@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from cardwright.compose import resources
 from cardwright.kernel import environment
 from cardwright.kernel.rows import Capability, Http, Queue, Row, Schedule, Task, Url
 from functions.catalogue import CATALOGUE
@@ -25,7 +27,7 @@ MARKS = {
     Capability.PROCESSOR_INBOUND: ("secretsmanager:GetSecretValue", "RefProcessorInbound"),
     Capability.KYC: ("secretsmanager:GetSecretValue", "RefKycApi"),
     Capability.KYC_INBOUND: ("secretsmanager:GetSecretValue", "RefKycInbound"),
-    Capability.MESSAGES: ("secretsmanager:GetSecretValue", "RefMessagesApi"),
+    Capability.MESSAGES: ("ses:SendEmail", ":identity/"),
     Capability.EVENT_QUEUE: ("sqs:SendMessage", ""),
 }
 DEPLOYED = [row for row in CATALOGUE if not (isinstance(row, Http) and row.local_only)]
@@ -67,6 +69,42 @@ def test_every_variable_of_a_capability_is_set(templates: Templates) -> None:
         assert set(environment.ALWAYS) | named <= variables
         ours = {name for name in variables if name.startswith("CARDWRIGHT_")}
         assert ours == set(environment.ALWAYS) | named
+
+
+def _known_later(value: object) -> str:
+    """A value with the parts that are known at deployment only replaced by a stand-in."""
+    if isinstance(value, str):
+        return value
+    assert isinstance(value, dict)
+    (parts,) = [parts for _, parts in value.values()] if "Fn::Join" in value else [[{}]]
+    return "".join(part if isinstance(part, str) else "later.example" for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "user", "authorities"),
+    [
+        ("authorize_transaction", Capability.DATABASE_APP, "app", capabilities.PROXY_AUTHORITIES),
+        ("relay_events", Capability.DATABASE_WORKER, "worker", capabilities.PROXY_AUTHORITIES),
+        ("migrate_database", Capability.DATABASE_MIGRATOR, "owner", capabilities.CLUSTER_AUTHORITIES),
+    ],
+)
+def test_functions_make_a_verified_connection_of_their_address(
+    name: str,
+    needs: Capability,
+    user: str,
+    authorities: str,
+    templates: Templates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (variable,) = environment.VARIABLES[needs]
+    monkeypatch.setenv(variable, _known_later(templates.functions()[name]["Environment"]["Variables"][variable]))
+    monkeypatch.setenv("AWS_REGION", templates.stage.region)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-key")
+    said = conninfo_to_dict(resources.conninfo(needs))
+    assert (said["user"], said["host"], said["dbname"]) == (user, "later.example", "cardwright")
+    assert (said["sslmode"], said["sslrootcert"]) == ("verify-full", authorities)
+    assert "X-Amz-Signature" in str(said["password"])
 
 
 def test_no_variable_holds_a_secret_or_names_the_laptop(templates: Templates) -> None:

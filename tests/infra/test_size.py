@@ -1,5 +1,6 @@
 """The design holds at 150 functions, and says so when a domain outgrows its stack."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cardwright.kernel.rows import Http, Row
 from functions.cards.routes import FREEZE_CARD
 from functions.catalogue import CATALOGUE
 from infra import check, packaging
+from infra.firewall import over
 from infra.functions import ROWS_PER_STACK
 
 WANTED = 150
@@ -34,10 +36,20 @@ def _grown() -> list[Row]:
 def test_150_functions_stay_under_500_resources_a_stack(tmp_path: Path) -> None:
     rows = _grown()
     assert len(rows) == WANTED
+    large = replace(FREEZE_CARD, name="do_batch", path="/cards/batch", body_limit=2 * 1024 * 1024)
+    rows[-1] = replace(large, domain=rows[-1].domain)
     result = check.synthesize(tmp_path / "out", rows, layer=packaging.no_layer(), names=["prod"])
     counts = {name: len(template["Resources"]) for name, template in result.templates.items()}
     assert max(counts.values()) < check.MAX_RESOURCES
     assert check.problems(result) == []
+    (acl,) = [
+        resource["Properties"]
+        for resource in result.templates["cardwright-prod-api"]["Resources"].values()
+        if resource["Type"] == "AWS::WAFv2::WebACL"
+    ]
+    rules = {rule["Name"]: json.dumps(rule["Statement"]) for rule in acl["Rules"]}
+    assert '"/api/v1/cards/batch"' in rules["body-size"]
+    assert over(2 * 1024 * 1024) in json.loads(f"[{rules['body-size-2097152']}]")[0]["RegexMatchStatement"]["RegexString"]
     functions = [
         resource
         for template in result.templates.values()

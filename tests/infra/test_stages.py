@@ -24,11 +24,13 @@ def test_environment_overrides_settings() -> None:
             "CDK_DEFAULT_REGION": "eu-west-1",
             "CARDWRIGHT_PROD_DOMAIN": "cards.bank.example",
             "CARDWRIGHT_PROD_CORS_ORIGINS": "https://a.example, https://b.example",
+            "CARDWRIGHT_PROD_MAIL_SENDER": "cards@bank.example",
             "CARDWRIGHT_DEV_DOMAIN": "other.example",
         },
     )
     assert (stage.account, stage.region) == ("333333333333", "eu-west-1")
     assert stage.public_url == "https://cards.bank.example"
+    assert stage.messages == stages.Party(adapter="ses", url="mailto:cards@bank.example")
     assert stage.cors_origins == ("https://a.example", "https://b.example")
 
 

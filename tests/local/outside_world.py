@@ -1,5 +1,6 @@
 """The three simulators running together, and an issuer that stands where Cardwright would."""
 
+import base64
 import contextlib
 import http.server
 import json
@@ -19,7 +20,7 @@ from local.clock import ClockFile
 from tests.local.programs import Running, program
 
 KEY = "key-of-the-test"
-SECRET = "whsec_dGhlIHNlY3JldCBvZiB0aGUgdGVzdHM="
+SECRET = "whsec_" + base64.b64encode(b"the secret of the tests").decode()
 CARD = {"reference": "card-1", "program": "standard", "bin": "453201", "currency": "USD"}
 PERSON = {
     "reference": "user-1",

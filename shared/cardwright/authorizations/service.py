@@ -5,6 +5,7 @@ import json
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database, Row
 
+# Built once: json.dumps with options builds an encoder for every call.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _PROFILE_FIELDS = tuple(field.name for field in fields(Profile))
 _LISTS = ("categories_allowed", "categories_denied", "countries_allowed", "countries_denied", "channels_denied")
 REPLAY_S = 300
@@ -143,10 +146,10 @@ def request_digest(request: AuthorizationRequest) -> bytes:
         merchant.category_code, merchant.city, merchant.country, str(merchant.latitude), str(merchant.longitude),
         request.channel, request.device_id, request.ip, request.occurred_at,
     )  # fmt: skip
-    return hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(_JSON.encode(told).encode()).digest()
 
 
-def _detail(request: AuthorizationRequest) -> dict[str, object]:
+def _detail(request: AuthorizationRequest) -> str:
     merchant = request.merchant
     told: dict[str, object] = {
         "merchant": {
@@ -164,7 +167,7 @@ def _detail(request: AuthorizationRequest) -> dict[str, object]:
     if request.merchant_amount is not None:
         told["merchant_amount"] = str(request.merchant_amount)
         told["merchant_currency"] = request.merchant_currency
-    return told
+    return _JSON.encode(told)
 
 
 def _from_row(row: Row, authorization_id: str) -> Decision:
@@ -222,8 +225,9 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int) else str(value)
 
 
+@lru_cache(maxsize=4096)
 def _read_profile(raw: bytes) -> Profile | None:
-    """The cached profile; None when the cache holds something else, which then counts as nothing."""
+    """The cached profile, read once for the same bytes; None when the cache holds something else, which counts as nothing."""
     try:
         version, _, text = raw.decode().partition(" ")
         told = json.loads(text)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from cardwright.authorizations.rules import AuthorizationRequest, Profile
 from cardwright.kernel.errors import BrokenInvariantError
-from cardwright.platform.postgres import Database, Jsonb, Row, UniqueViolation
+from cardwright.platform.postgres import Database, Row, UniqueViolation
 
 
 def find_profile(database: Database, card_token: str) -> Profile | None:
@@ -44,7 +44,7 @@ def record(
     digest: bytes,
     transaction_id: UUID,
     reason: str | None,
-    detail: dict[str, object],
+    detail: str,
     risk_score: int | None,
     day_start: datetime,
     month_start: datetime,
@@ -52,26 +52,27 @@ def record(
 ) -> Row:
     """Record a decision in one statement, committed when it returns; gives outcome, transaction_id, reason, approved_amount, ...
 
+    `detail` is JSON text. Parameters go as text, which the driver passes on without a look: the function's signature types them.
     Safe to run again: the same id finds the first run's row. Raises UnavailableError.
     """
     parameters = (
-        profile.card_id,
+        str(profile.card_id),
         profile.config_version,
         request.authorization_id,
         digest,
-        transaction_id,
+        str(transaction_id),
         reason,
-        request.amount,
+        str(request.amount),
         request.currency,
         request.type,
         request.original_authorization_id,
         request.merchant.category_code,
         request.merchant.id,
-        Jsonb(detail),
+        detail,
         risk_score,
-        day_start,
-        month_start,
-        now,
+        day_start.isoformat(),
+        month_start.isoformat(),
+        now.isoformat(),
     )
     try:
         return _one(database.call(_RECORD, parameters))

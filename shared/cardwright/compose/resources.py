@@ -59,7 +59,8 @@ def conninfo(capability: Capability) -> str:
     host, port, user = parts.hostname or "", parts.port or 5432, parts.username or ""
     token = rds_token(_credentials(), environment.region(), host, port, user, SystemClock().now())
     address = f"host={host} port={port} user={user} dbname={parts.path.lstrip('/')}"
-    return f"{address} password='{token}' sslmode=verify-full sslrootcert=system"
+    authorities = parse_qs(parts.query).get("sslrootcert", ["system"])[0]
+    return f"{address} password='{token}' sslmode=verify-full sslrootcert={authorities}"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any, Generic, TypeVar
@@ -36,6 +37,8 @@ _SAFE_HEADERS = {
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
 }
 
+_thread = threading.local()
+
 
 def current_call(request: Request) -> Call[Any]:
     """The call in progress, for FastAPI's injection."""
@@ -53,6 +56,7 @@ class Endpoint(Generic[ApiT]):
         self.app.router.route_class = _route_class(self)
         self.app.add_exception_handler(HTTPException, self._no_such_route)
         self.app.router.add_route(row.full_path, self._preflight, methods=["OPTIONS"], include_in_schema=False)
+        _ensure_event_loop()
         self._mangum = Mangum(self.app, lifespan="off", text_mime_types=_TEXT)
 
     def operation(
@@ -152,9 +156,12 @@ class Endpoint(Generic[ApiT]):
 
     async def _no_such_route(self, request: Request, error: Exception) -> Response:
         request_id = reading.sane_request_id(request.headers.get("x-request-id")) or "unknown"
+        refused: Exception = NotFoundError("There is nothing here.")
         if isinstance(error, HTTPException) and error.status_code not in (404, 405):
-            return _problem(InvalidRequestError("The request cannot be read."), request_id)
-        return _problem(NotFoundError("There is nothing here."), request_id)
+            refused = InvalidRequestError("The request cannot be read.")
+        answer = _problem(refused, request_id)
+        answer.headers.update({**_SAFE_HEADERS, "X-Request-Id": request_id})
+        return answer
 
 
 def _route_class(endpoint: Endpoint[Any]) -> type[APIRoute]:
@@ -191,10 +198,8 @@ def _address(request: Request) -> str:
 
 
 def _ensure_event_loop() -> None:
-    # Mangum asks for the thread's loop; the local host's worker threads have none yet.
-    try:
-        loop = asyncio.get_event_loop_policy().get_event_loop()
-        if loop.is_closed():
-            raise RuntimeError("closed")
-    except RuntimeError:
-        asyncio.set_event_loop(asyncio.new_event_loop())
+    # Mangum asks for the thread's loop, which newer Pythons no longer make by themselves; worker threads never had one.
+    loop: asyncio.AbstractEventLoop | None = getattr(_thread, "loop", None)
+    if loop is None or loop.is_closed():
+        loop = _thread.loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)

@@ -18,7 +18,7 @@ class Capability(StrEnum):
     SIGNING_KEY = "signing_key"
     SIGNING_PUBLIC_KEY = "signing_public_key"
     MAC_KEY = "mac_key"
-    SEALING_SECRET = "sealing_secret"
+    SEALING_SECRET = "sealing_secret"  # noqa: S105 - the name of a capability
     EVENT_QUEUE = "event_queue"
     PROCESSOR = "processor"
     PROCESSOR_INBOUND = "processor_inbound"

@@ -8,6 +8,7 @@ from datetime import datetime
 from cardwright.platform.redaction import redact
 
 NAMESPACE = "Cardwright"
+_JSON = json.JSONEncoder(default=str, separators=(",", ":"))
 
 
 def emit(metrics: Mapping[str, tuple[float, str]], dimensions: Mapping[str, str], at: datetime, **properties: object) -> None:
@@ -27,10 +28,10 @@ def emit(metrics: Mapping[str, tuple[float, str]], dimensions: Mapping[str, str]
         **{name: value for name, (value, _) in metrics.items()},
         **properties,
     }
-    sys.stdout.write(json.dumps(line, default=str, separators=(",", ":")) + "\n")
+    sys.stdout.write(_JSON.encode(line) + "\n")
 
 
 def error_line(message: str, error: BaseException, **properties: object) -> None:
     """Write one redacted log line about an error: its type and text, no locals."""
     line = {"level": "ERROR", "message": message, "error": type(error).__name__, "detail": str(error), **properties}
-    sys.stdout.write(redact(json.dumps(line, default=str, separators=(",", ":"))) + "\n")
+    sys.stdout.write(redact(_JSON.encode(line)) + "\n")

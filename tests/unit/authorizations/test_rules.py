@@ -52,9 +52,9 @@ def profile(**changes: object) -> Profile:
     return Profile(**(told | changes))  # type: ignore[arg-type]  # fields by name, as a test gives them
 
 
-def asked(amount: str = "10.00", mcc: str = "5411", country: str | None = "FR", channel: str | None = "chip", currency: str = "USD") -> (
-    AuthorizationRequest
-):
+def asked(
+    amount: str = "10.00", mcc: str = "5411", country: str | None = "FR", channel: str | None = "chip", currency: str = "USD"
+) -> AuthorizationRequest:
     """A request that says what a row says."""
     return AuthorizationRequest("a", "t", "authorization", Decimal(amount), currency, Merchant(mcc, country=country), channel)
 
@@ -78,7 +78,9 @@ def test_the_first_guard_that_declines_names_the_reason(row: list[str]) -> None:
         (("5411",), ("5411",), "5411", True),
     ],
 )
-def test_an_allow_list_names_all_that_is_accepted(allowed: tuple[str, ...], denied: tuple[str, ...], mcc: str, blocked: bool) -> None:
+def test_an_allow_list_names_all_that_is_accepted(
+    allowed: tuple[str, ...], denied: tuple[str, ...], mcc: str, blocked: bool
+) -> None:
     card = profile(categories_allowed=frozenset(allowed), categories_denied=frozenset(denied))
     assert (decide(asked(mcc=mcc), card, NOW) is Reason.MERCHANT_CATEGORY_BLOCKED) == blocked
 

@@ -12,7 +12,10 @@ from cardwright.kernel.errors import InvalidRequestError
 from cardwright.kernel.jsontext import parse
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3),
     max_leaves=10,
 )
@@ -36,11 +39,32 @@ def test_numbers_keep_what_was_written(text: str, value: Decimal | int) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"{'a': 1}", b"[1,]", b"NaN", b"[Infinity]", b"-Infinity", b'{"a": 1, "a": 1}', b'{"a": {"b": 1, "b": 2}}', b"\xff\xfe",
-        b"\xef\xbb\xbf{}", b'"\\u0000"', b'["\\ud83d"]', b'{"\\u0000": 1}', b'{"\\udc00": 1}', b'"\x00"', b'"\n"', b"[" * 50000,
-        b'{"a":' * 50000, b"1 2", b"9" * 5000, b'"\\x41"', b"{}//", "﻿{}".encode("utf-16"),
+        b"",
+        b"{",
+        b"{'a': 1}",
+        b"[1,]",
+        b"NaN",
+        b"[Infinity]",
+        b"-Infinity",
+        b'{"a": 1, "a": 1}',
+        b'{"a": {"b": 1, "b": 2}}',
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+        b'"\\u0000"',
+        b'["\\ud83d"]',
+        b'{"\\u0000": 1}',
+        b'{"\\udc00": 1}',
+        b'"\x00"',
+        b'"\n"',
+        b"[" * 50000,
+        b'{"a":' * 50000,
+        b"1 2",
+        b"9" * 5000,
+        b'"\\x41"',
+        b"{}//",
+        "﻿{}".encode("utf-16"),
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_refused_whole(body: bytes) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse(body)

@@ -28,7 +28,7 @@ class Holder:
 @pytest.mark.parametrize(
     "show",
     [
-        str, repr, "{}".format, "{:>20}".format, "{!r}".format, lambda s: f"{s}", lambda s: f"{s:10}", lambda s: "%s %r" % (s, s),
+        str, repr, "{}".format, "{:>20}".format, "{!r}".format, lambda s: f"{s}", lambda s: f"{s:10}", "{0} {0!r}".format,
         lambda s: repr([s]), lambda s: repr({"a": s}), lambda s: repr(Holder(s)), lambda s: json.dumps({"a": s}, default=str),
         lambda s: str(ValueError(s)),
     ],

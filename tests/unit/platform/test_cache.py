@@ -28,13 +28,15 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REST_S", 0.0)
 
 
-def at(port: int, **settings: float) -> Cache:
+def at(port: int, budget_s: float = 0.1) -> Cache:
     """A client of a server on loopback."""
-    return Cache(f"redis://127.0.0.1:{port}", **({"budget_s": 0.1} | settings))
+    return Cache(f"redis://127.0.0.1:{port}", budget_s=budget_s)
 
 
 def test_replies_stand_in_the_order_of_their_commands(cache: Cache) -> None:
-    replies = cache.exchange([("SET", "{a}1", "x"), ("GET", "{a}1"), ("INCR", "{a}n"), ("LRANGE", "{a}l", 0, -1), ("GET", "{a}none")])
+    replies = cache.exchange(
+        [("SET", "{a}1", "x"), ("GET", "{a}1"), ("INCR", "{a}n"), ("LRANGE", "{a}l", 0, -1), ("GET", "{a}none")]
+    )
     assert replies == [b"OK", b"x", 1, [], None]
     assert cache.get_many(["{a}1", "{a}none"]) == [b"x", None]
     assert cache.ping()
@@ -87,7 +89,15 @@ def test_silence_costs_the_budget_once() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\xff\x13garbage\r\n", b"*-5\r\n$x\r\n", b"+OK\r\n", b":1\r\n", b"$3\r\nabc\r\n", b"*1\r\n$1\r\na\r\n"],
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x00\xff\x13garbage\r\n",
+        b"*-5\r\n$x\r\n",
+        b"+OK\r\n",
+        b":1\r\n",
+        b"$3\r\nabc\r\n",
+        b"*1\r\n$1\r\na\r\n",
+    ],
 )
 def test_nonsense_counts_as_no_answer(answer: bytes) -> None:
     with listening(answer) as server:

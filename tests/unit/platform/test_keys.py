@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -37,8 +38,8 @@ def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def make(spec: str, usage: str) -> str:
     """Make a key and return its ARN."""
-    arn: str = boto3.client("kms").create_key(KeySpec=spec, KeyUsage=usage)["KeyMetadata"]["Arn"]  # type: ignore[call-overload]  # any spec
-    return arn
+    client: Any = boto3.client("kms")
+    return str(client.create_key(KeySpec=spec, KeyUsage=usage)["KeyMetadata"]["Arn"])
 
 
 def test_the_first_key_signs_and_every_key_is_published(kms: None) -> None:
@@ -77,7 +78,9 @@ def test_a_data_key_opens_only_in_its_context(kms: None) -> None:
 @pytest.mark.parametrize(
     "failure", [EndpointConnectionError(endpoint_url="https://kms"), ClientError({"Error": {"Code": "ThrottlingException"}}, "x")]
 )
-def test_a_key_service_that_does_not_answer_is_unavailable(kms: None, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+def test_a_key_service_that_does_not_answer_is_unavailable(
+    kms: None, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
     signing, mac, data = SigningKeys(["arn:s"]), MacKey("arn:m"), DataKeys("arn:d")
 
     def fail(self: object, operation_name: str, api_params: object) -> None:
@@ -103,7 +106,12 @@ def test_sealed_bytes_open_with_key_and_context_and_no_bit_may_change(plain: byt
     assert seal_with(KEY, plain, context) != sealed
     place %= len(sealed)
     bent = sealed[:place] + bytes([sealed[place] ^ flip]) + sealed[place + 1 :]
-    for key, blob, said in ((KEY, bent, context), (Secret(b"o" * 32), sealed, context), (KEY, sealed, context + "x"), (KEY, sealed[:5], context)):
+    for key, blob, said in (
+        (KEY, bent, context),
+        (Secret(b"o" * 32), sealed, context),
+        (KEY, sealed, context + "x"),
+        (KEY, sealed[:5], context),
+    ):
         with pytest.raises(BrokenInvariantError):
             open_with(key, blob, said)
 
@@ -135,7 +143,9 @@ def test_derived_keys_differ_by_purpose_and_the_active_one_is_first() -> None:
         assert Sealer(store, "other").keys_for("cursor") == [cursor[1]]
 
 
-@pytest.mark.parametrize("value", [{}, {"active": "k1"}, {"active": "k1", "keys": {}}, {"active": 1, "keys": {"k1": "x"}}, {"keys": []}])
+@pytest.mark.parametrize(
+    "value", [{}, {"active": "k1"}, {"active": "k1", "keys": {}}, {"active": 1, "keys": {"k1": "x"}}, {"keys": []}]
+)
 def test_a_sealing_secret_of_another_shape_is_loud(value: dict[str, object]) -> None:
     with serving_secrets({"sealing": value}) as extension, pytest.raises(BrokenInvariantError, match="shape"):
         Sealer(SecretStore(extension.port, "t"), "sealing").seal(os.urandom(3), "here")

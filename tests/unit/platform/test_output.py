@@ -17,7 +17,9 @@ PAN = pan()
 SPACED = " ".join(PAN[start : start + 4] for start in range(0, 16, 4))
 
 
-@pytest.mark.parametrize("number", [PAN, SPACED, SPACED.replace(" ", "-"), pan("51", 16), pan("34", 15), pan("60", 19), pan("4", 13)])
+@pytest.mark.parametrize(
+    "number", [PAN, SPACED, SPACED.replace(" ", "-"), pan("51", 16), pan("34", 15), pan("60", 19), pan("4", 13)]
+)
 def test_a_card_number_is_taken_out_wherever_it_stands(number: str) -> None:
     for text in (number, f"card {number}.", f'{{"pan":"{number}"}}', f"({number})", f"a={number}&b", f"x{chr(10)}{number}"):
         shown = redact(text)
@@ -64,7 +66,13 @@ def test_an_error_line_tells_type_and_text_without_the_number(capsys: pytest.Cap
     metrics.error_line("failed", ValueError(f"bad value {PAN}"), request_id="req_1")
     line = capsys.readouterr().out
     assert PAN not in line
-    assert json.loads(line) == {"level": "ERROR", "message": "failed", "error": "ValueError", "detail": "bad value ****", "request_id": "req_1"}
+    assert json.loads(line) == {
+        "level": "ERROR",
+        "message": "failed",
+        "error": "ValueError",
+        "detail": "bad value ****",
+        "request_id": "req_1",
+    }
 
 
 def test_the_logger_redacts_messages_extras_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:

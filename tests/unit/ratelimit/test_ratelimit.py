@@ -37,7 +37,12 @@ def address() -> str:
 
 
 def test_the_figures_are_those_of_the_contract() -> None:
-    assert [(q.limit, q.window_s) for q in (PER_USER, PER_ORGANIZATION, PER_ADDRESS, LOGIN)] == [(100, 60), (1000, 60), (1000, 60), (10, 900)]
+    assert [(q.limit, q.window_s) for q in (PER_USER, PER_ORGANIZATION, PER_ADDRESS, LOGIN)] == [
+        (100, 60),
+        (1000, 60),
+        (1000, 60),
+        (10, 900),
+    ]
 
 
 def test_ten_logins_in_any_quarter_of_an_hour(limiter: RateLimiter, clock: FixedClock) -> None:
@@ -122,7 +127,10 @@ def test_without_the_cache_calls_pass(clock: FixedClock) -> None:
     assert [gone.spend(user_id=uuid4(), organization_id=None, address="a") for _ in range(200)] == [None] * 200
     with listening(b"-ERR unknown command\r\n" * 3) as server:
         cache = Cache(f"redis://127.0.0.1:{server.port}", budget_s=0.2)
-        assert RateLimiter(cache, clock, IdSource(clock), enabled=True).spend(user_id=None, organization_id=None, address="a") is None
+        assert (
+            RateLimiter(cache, clock, IdSource(clock), enabled=True).spend(user_id=None, organization_id=None, address="a")
+            is None
+        )
         cache.close()
 
 
