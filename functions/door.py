@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from cardwright.compose.api import Api
+from cardwright.compose.restore import prepare
 from cardwright.compose.workers import Workers
 from cardwright.http.call import Call, Reply
 from cardwright.http.endpoint import Endpoint, current_call
@@ -23,6 +24,7 @@ def _root(needs: frozenset[Capability]) -> Api:
 
 def door(row: Http) -> Endpoint[Api]:
     """Host a row; its capabilities are all its composition root gives."""
+    prepare(row.needs)
     return Endpoint(row, _root)
 
 

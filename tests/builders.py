@@ -72,7 +72,8 @@ def add_card(
     nothing: dict[str, list[str]] = {"allow": [], "deny": []}
     with psycopg.connect(url) as connection:
         connection.execute(
-            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, default_monthly, "
+            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
+            "default_monthly, "
             "created_at) VALUES (%s, 'Tests', 'visa', '424242', %s, 1, 1, 1, %s)",
             (program_id, currency, NOW),
         )
@@ -98,7 +99,8 @@ def add_card(
         connection.execute("INSERT INTO card_tokens VALUES (%s, %s, %s)", (card.token, card.card_id, card.user_id))
         connection.execute(
             "INSERT INTO card_limits (card_id, user_id, per_transaction, daily, monthly, velocity_per_hour, time_zone, "
-            "merchant_categories, countries, channels, day_start, month_start) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "merchant_categories, countries, channels, day_start, month_start) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 card.card_id,
                 card.user_id,

@@ -207,7 +207,7 @@ def test_declines_do_not_count_for_velocity_and_a_lower_limit_counts_the_newest(
 )
 def test_what_the_card_forbids_is_declined_and_recorded(world: World, card: Row, asked: Row, reason: str) -> None:
     made = world.card(**card)
-    assert world.service.evaluate(request(made.token, **asked)).reason == reason
+    assert world.service.evaluate(request(made.token, "10.00", **asked)).reason == reason
     assert [row["reason"] for row in world.transactions(made)] == [reason]
 
 

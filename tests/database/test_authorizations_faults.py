@@ -175,7 +175,8 @@ def test_a_connection_cut_between_two_decisions_is_replaced(database_url: str, c
         assert service.evaluate(request(card.token)).reason == "approved"
         with psycopg.connect(database_url, autocommit=True) as other:
             other.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert service.evaluate(request(card.token)).reason == "approved"
 

@@ -39,7 +39,8 @@ def cut(url: str) -> None:
     """End every other connection to the database."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
 
@@ -78,9 +79,6 @@ def test_row_level_security_shows_each_user_their_own_and_staff_all(app: Databas
 
 def test_a_row_for_somebody_else_cannot_be_written(app: Database, database_url: str) -> None:
     owner, other = add_user(database_url), add_user(database_url)
-    statement = (
-        "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')"
-    )
     with pytest.raises(psycopg.errors.InsufficientPrivilege), app.transaction(Actor(other, "cardholder")) as tx:
         tx.execute(ADD_EVENT, (new_id(), owner))
     with app.transaction(Actor(owner, "cardholder")) as tx:

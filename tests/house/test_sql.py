@@ -163,11 +163,11 @@ def test_functions_that_rise_above_their_caller_pin_the_search_path() -> None:
 
 def test_the_rules_find_planted_violations() -> None:
     service, store = "shared/cardwright/cards/service.py", "shared/cardwright/cards/store.py"
-    assert misplaced_sql(service, 'x = "SELECT a FROM b"') == [f"{service}:1 SELECT a FROM b"]
+    assert misplaced_sql(service, 'x = "SELECT a FROM b"') == [service + ":1 SELECT a FROM b"]
     assert misplaced_sql(service, 'x = "Select a card from the list."') == []
     assert misplaced_sql(store, 'x = "SELECT a FROM b"') == []
     assert foreign_writes(store, 'x = "INSERT INTO outbox (a) VALUES (1)"') == [f"{store} writes outbox"]
-    assert foreign_writes(store, 'x = f"UPDATE users SET a = {1}"') == [f"{store} writes users"]
+    assert foreign_writes(store, 'x = f"UPDATE users SET {a} = 1"') == [f"{store} writes users"]
     assert foreign_writes(store, 'x = "INSERT INTO card_limits (a) VALUES (1) ON CONFLICT DO UPDATE SET a = 2"') == []
     assert server_times("a.sql", "SELECT now(); -- now()") == ["a.sql: now("]
     assert server_times("a.sql", "x timestamptz DEFAULT CURRENT_TIMESTAMP") == ["a.sql: CURRENT_TIMESTAMP"]

@@ -57,6 +57,11 @@ def secrets_extension() -> tuple[int, str]:
     return int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "2773")), os.environ.get("AWS_SESSION_TOKEN", "local")
 
 
+def initialization_type() -> str:
+    """How Lambda started this sandbox: on-demand, provisioned-concurrency or snap-start; empty outside Lambda."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
+
+
 def region() -> str:
     """The AWS region the function runs in."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
