@@ -21,7 +21,8 @@ DELAY_S = 0.002
 _FUNCTION_SCRIPT = r"""
 \set n random(1, 200)
 SELECT r.outcome FROM bench_cards c, record_authorization(
-  c.card_id, 1, gen_random_uuid()::text, '\x00'::bytea, gen_random_uuid(), NULL, 10.00, 'USD', 'authorization', NULL, '5411', 'm_1',
+  c.card_id, 1, gen_random_uuid()::text, '\x00'::bytea, gen_random_uuid(), NULL, 10.00, 'USD', 'authorization', NULL, '5411',
+  'm_1',
   '{"merchant": {"id": "m_1", "name": "Corner Shop", "category_code": "5411"}}'::jsonb, NULL::smallint,
   date_trunc('day', now()), date_trunc('month', now()), now()) r WHERE c.n = :n;
 """

@@ -80,7 +80,8 @@ def _seed(owner: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
         owner.execute("SET LOCAL session_replication_role = replica")
         owner.execute(
             "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
-            "default_monthly, created_at) VALUES ('00000000-0000-7000-8000-000000000001', 'Bench', 'visa', '424242', 'USD', 100, 1000, 10000, %s)",
+            "default_monthly, created_at) VALUES ('00000000-0000-7000-8000-000000000001', 'Bench', 'visa', '424242', 'USD', 100, "
+            "1000, 10000, %s)",
             (now,),
         )
         owner.execute(

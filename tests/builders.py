@@ -50,6 +50,18 @@ def add_user(url: str, role: str = "cardholder") -> UUID:
     return user_id
 
 
+def add_program(url: str, currency: str) -> UUID:
+    """Insert a program that is nobody's default."""
+    program_id = new_id()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
+            "default_monthly, created_at) VALUES (%s, 'Tests', 'visa', '424242', %s, 1, 1, 1, %s)",
+            (program_id, currency, NOW),
+        )
+    return program_id
+
+
 def add_card(
     url: str,
     *,
@@ -68,15 +80,9 @@ def add_card(
 ) -> SeededCard:
     """Insert a program, a card and its limits. The card number is no number: 100 octets of noise."""
     card = SeededCard(new_id(), user_id or add_user(url), f"tok_{secrets.token_hex(8)}")
-    program_id = new_id()
+    program_id = add_program(url, currency)
     nothing: dict[str, list[str]] = {"allow": [], "deny": []}
     with psycopg.connect(url) as connection:
-        connection.execute(
-            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
-            "default_monthly, "
-            "created_at) VALUES (%s, 'Tests', 'visa', '424242', %s, 1, 1, 1, %s)",
-            (program_id, currency, NOW),
-        )
         connection.execute(
             "INSERT INTO virtual_cards (card_id, user_id, program_id, status, last_four, card_number_encrypted, processor, "
             "processor_card_token, expiry_month, expiry_year, currency, last_operation_id, created_at, updated_at) "
