@@ -80,7 +80,6 @@ def add_card(
 ) -> SeededCard:
     """Insert a program, a card and its limits. The card number is no number: 100 octets of noise."""
     card = SeededCard(new_id(), user_id or add_user(url), f"tok_{secrets.token_hex(8)}")
-    program_id = add_program(url, currency)
     nothing: dict[str, list[str]] = {"allow": [], "deny": []}
     with psycopg.connect(url) as connection:
         connection.execute(
@@ -90,7 +89,7 @@ def add_card(
             (
                 card.card_id,
                 card.user_id,
-                program_id,
+                add_program(url, currency),
                 status,
                 os.urandom(100),
                 card.token,
@@ -145,8 +144,10 @@ def set_limits(url: str, card: SeededCard, **columns: object) -> None:
 
 
 def request(token: str, amount: str = "10.00", **changes: object) -> AuthorizationRequest:
-    """A request for an authorization; `mcc` and `country` go into the merchant."""
-    merchant = Merchant(str(changes.pop("mcc", "5411")), "m_1", "Corner Shop", "Lyon", str(changes.pop("country", "FR")))
+    """A request for an authorization; `mcc`, `country` and `merchant_id` go into the merchant."""
+    named = changes.pop("merchant_id", "m_1")
+    merchant_id = None if named is None else str(named)
+    merchant = Merchant(str(changes.pop("mcc", "5411")), merchant_id, "Corner Shop", "Lyon", str(changes.pop("country", "FR")))
     told: dict[str, object] = {
         "authorization_id": f"auth_{secrets.token_hex(8)}",
         "card_token": token,

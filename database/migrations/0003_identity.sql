@@ -1,4 +1,4 @@
--- People, their data keys, sessions and second factors. What proves a login never leaves the functions below.
+-- People, their data keys, sessions and second factors. What proves a login is compared below; find_login alone hands out a hash.
 SET LOCAL ROLE migrator;
 
 CREATE TABLE users (
@@ -8,6 +8,7 @@ CREATE TABLE users (
     organization_id uuid,
     -- AES-256-GCM under the user's data key; destroying that key is the deletion.
     email_sealed bytea NOT NULL,
+    -- Until the address is confirmed: of the first registration. The one that is confirmed puts its own here.
     first_name_sealed bytea NOT NULL,
     last_name_sealed bytea NOT NULL,
     password_hash text NOT NULL CHECK (password_hash LIKE '$argon2id$%'),
@@ -68,14 +69,20 @@ CREATE TABLE mfa_challenges (
 );
 CALL protect_user_rows('mfa_challenges');
 
--- The one code under way to a user's address; keyed, because six digits are soon tried out.
-CREATE TABLE email_codes (
-    user_id uuid PRIMARY KEY REFERENCES users (user_id),
+-- Everybody who registered an address nobody has confirmed yet, each with the code that was mailed (keyed, because six digits
+-- are soon tried out): a code confirms the password it was mailed for, never that of somebody who came later.
+CREATE TABLE pending_registrations (
+    user_id uuid NOT NULL REFERENCES users (user_id),
+    registration_id uuid NOT NULL,
     digest bytea NOT NULL CHECK (octet_length(digest) = 32),
-    tries smallint NOT NULL DEFAULT 0,
-    expires_at timestamptz NOT NULL
+    first_name_sealed bytea NOT NULL,
+    last_name_sealed bytea NOT NULL,
+    password_hash text NOT NULL CHECK (password_hash LIKE '$argon2id$%'),
+    tries smallint NOT NULL DEFAULT 0 CHECK (tries >= 0),
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, registration_id)
 );
-CALL protect_user_rows('email_codes');
+CALL protect_user_rows('pending_registrations');
 
 CREATE TABLE recovery_codes (
     user_id uuid NOT NULL REFERENCES users (user_id),
@@ -96,24 +103,33 @@ CREATE FUNCTION find_login(p_email_index bytea)
         WHERE e.email_index = p_email_index;
     END;
 
--- Takes one try at the code that was mailed; the user when it was right, which also verifies the address.
+-- Takes one try at the codes that were mailed; the user when one was right, whose registration then is the account.
 CREATE FUNCTION confirm_email(p_email_index bytea, p_digest bytea, p_max_tries integer, p_now timestamptz) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $confirm$
 DECLARE
-    code email_codes;
+    held uuid;
+    fitting uuid[];
 BEGIN
-    SELECT c.* INTO code FROM user_emails AS e JOIN email_codes AS c ON c.user_id = e.user_id
-        WHERE e.email_index = p_email_index FOR UPDATE OF c;
-    IF NOT FOUND OR code.expires_at <= p_now OR code.tries >= p_max_tries THEN
+    -- The user is locked first, as whoever adds a registration does.
+    SELECT u.user_id INTO held FROM user_emails AS e JOIN users AS u ON u.user_id = e.user_id
+        WHERE e.email_index = p_email_index AND u.email_verified_at IS NULL FOR NO KEY UPDATE OF u;
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF code.digest <> p_digest THEN
-        UPDATE email_codes SET tries = tries + 1 WHERE user_id = code.user_id;
+    SELECT array_agg(registration_id) INTO fitting FROM pending_registrations
+        WHERE user_id = held AND digest = p_digest AND expires_at > p_now AND tries < p_max_tries;
+    -- Two that drew the same code by chance cannot be told apart, so it confirms neither.
+    IF cardinality(fitting) IS DISTINCT FROM 1 THEN
+        UPDATE pending_registrations SET tries = tries + 1
+            WHERE user_id = held AND expires_at > p_now AND tries < p_max_tries;
         RETURN NULL;
     END IF;
-    DELETE FROM email_codes WHERE user_id = code.user_id;
-    UPDATE users SET email_verified_at = p_now, version = version + 1 WHERE user_id = code.user_id;
-    RETURN code.user_id;
+    UPDATE users AS u SET first_name_sealed = p.first_name_sealed, last_name_sealed = p.last_name_sealed,
+                          password_hash = p.password_hash, email_verified_at = p_now, version = u.version + 1
+        FROM pending_registrations AS p
+        WHERE u.user_id = held AND p.user_id = held AND p.registration_id = fitting[1];
+    DELETE FROM pending_registrations WHERE user_id = held;
+    RETURN held;
 END
 $confirm$;
 
@@ -152,16 +168,22 @@ BEGIN
 END
 $rotate$;
 
+-- Whether a user works here now: what a subscription to everybody's events rests on.
+CREATE FUNCTION user_is_staff(p_user_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN EXISTS (SELECT FROM users WHERE user_id = p_user_id AND role IN ('support', 'admin', 'compliance_officer'));
+GRANT EXECUTE ON FUNCTION user_is_staff(uuid) TO worker;
+
 GRANT EXECUTE ON FUNCTION find_login(bytea), confirm_email(bytea, bytea, integer, timestamptz),
     try_mfa_challenge(uuid, uuid, bytea, integer, timestamptz),
     rotate_session(uuid, uuid, bytea, bytea, timestamptz) TO app;
 
--- The app role writes password hashes and digests and never reads them back.
+-- The app role writes password hashes and digests and may read neither. One hash at a time comes out of find_login, for the
+-- comparison of a login.
 GRANT SELECT (user_id, role, organization_id, email_sealed, first_name_sealed, last_name_sealed, email_verified_at,
               failed_logins, locked_until, totp_sealed, totp_confirmed_at, totp_last_step, version, created_at) ON users TO app;
 GRANT INSERT ON users TO app;
-GRANT UPDATE (email_sealed, first_name_sealed, last_name_sealed, password_hash, failed_logins, locked_until, totp_sealed,
-              totp_confirmed_at, totp_last_step, version) ON users TO app;
+GRANT UPDATE (password_hash, failed_logins, locked_until, totp_sealed, totp_confirmed_at, totp_last_step, version) ON users TO app;
 GRANT SELECT (user_id, role, organization_id, email_verified_at, version, created_at) ON users TO worker;
 GRANT SELECT, INSERT ON user_emails TO app;
 GRANT SELECT, INSERT ON user_data_keys TO app;
@@ -170,12 +192,12 @@ GRANT INSERT ON sessions TO app;
 GRANT UPDATE (mfa_at, revoked_at, revoked_because) ON sessions TO app;
 GRANT SELECT (user_id, challenge_id, tries, expires_at), INSERT, DELETE ON mfa_challenges TO app;
 GRANT UPDATE (tries) ON mfa_challenges TO app;
-GRANT SELECT (user_id), INSERT, UPDATE ON email_codes TO app;
+GRANT SELECT (user_id, registration_id, tries, expires_at), INSERT, DELETE ON pending_registrations TO app;
 GRANT SELECT, INSERT, DELETE ON recovery_codes TO app;
 GRANT UPDATE (used_at) ON recovery_codes TO app;
 
 -- The auditor reads who there is and how they are let in, nothing that lets anybody in.
-REVOKE SELECT ON users, user_emails, user_data_keys, sessions, mfa_challenges, email_codes, recovery_codes FROM auditor;
+REVOKE SELECT ON users, user_emails, user_data_keys, sessions, mfa_challenges, pending_registrations, recovery_codes FROM auditor;
 GRANT SELECT (user_id, role, organization_id, email_verified_at, failed_logins, locked_until, totp_confirmed_at, version,
               created_at) ON users TO auditor;
 GRANT SELECT (user_id, session_id, auth_time, mfa_at, refreshed_at, expires_at, revoked_at, revoked_because) ON sessions TO auditor;

@@ -5,4 +5,7 @@ UNION ALL
 SELECT role_name || ' may read ciphertexts of PANs' FROM unnest(ARRAY['app', 'worker', 'auditor']) AS role_name
 WHERE has_column_privilege(role_name, 'virtual_cards', 'card_number_encrypted', 'SELECT')
 UNION ALL
-SELECT 'app may write counters of spend' WHERE has_column_privilege('app', 'card_limits', 'day_spent', 'UPDATE');
+SELECT role_name || ' may write ' || column_name || ' of the spend row' FROM unnest(ARRAY['app', 'worker', 'auditor']) AS role_name,
+    unnest(ARRAY['held', 'day_start', 'day_spent', 'month_start', 'month_spent', 'approvals', 'locked_merchant_id',
+                 'recent_approvals', 'chain_seq', 'chain_head']) AS column_name
+WHERE has_column_privilege(role_name, 'card_limits', column_name, 'UPDATE');

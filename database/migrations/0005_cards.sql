@@ -65,7 +65,8 @@ CREATE TABLE card_limits (
     usage text NOT NULL DEFAULT 'multi' CHECK (usage IN ('multi', 'single', 'merchant_locked')),
     approvals bigint NOT NULL DEFAULT 0,
     locked_merchant_id text,
-    held numeric(12, 2) NOT NULL DEFAULT 0 CHECK (held >= 0),
+    -- A sum over days, so wider than the amounts in it.
+    held numeric(14, 2) NOT NULL DEFAULT 0 CHECK (held >= 0),
     day_start timestamptz NOT NULL,
     day_spent numeric(12, 2) NOT NULL DEFAULT 0 CHECK (day_spent >= 0),
     month_start timestamptz NOT NULL,
@@ -154,7 +155,7 @@ GRANT SELECT, INSERT ON card_tokens, card_fingerprints TO app;
 GRANT SELECT ON card_tokens TO worker;
 GRANT SELECT, INSERT ON card_limits TO app;
 GRANT UPDATE (config_version, per_transaction, daily, monthly, velocity_per_hour, time_zone, merchant_categories, countries,
-              channels, recent_approvals) ON card_limits TO app;
+              channels) ON card_limits TO app;
 GRANT SELECT ON card_limits TO worker;
 GRANT UPDATE (config_version) ON card_limits TO worker;
 GRANT SELECT, INSERT, UPDATE ON card_issuances TO app, worker;

@@ -10,8 +10,8 @@ CREATE TABLE card_transactions (
     card_id uuid NOT NULL REFERENCES virtual_cards (card_id),
     transaction_id uuid NOT NULL,
     user_id uuid NOT NULL,
-    authorization_id text NOT NULL,
-    original_authorization_id text,
+    authorization_id text NOT NULL CHECK (authorization_id !~ '[[:cntrl:]]'),
+    original_authorization_id text CHECK (original_authorization_id !~ '[[:cntrl:]]'),
     type text NOT NULL CHECK (type IN ('authorization', 'incremental')),
     status transaction_status NOT NULL,
     reason text NOT NULL,
@@ -20,7 +20,7 @@ CREATE TABLE card_transactions (
     cleared_amount numeric(12, 2) NOT NULL DEFAULT 0 CHECK (cleared_amount >= 0),
     currency char(3) NOT NULL,
     merchant_category char(4) NOT NULL,
-    -- What the network told beyond the columns: merchant, channel, original amount, device.
+    -- What the network told beyond the columns: merchant, channel, its own time, the amount in the merchant's currency.
     detail jsonb NOT NULL,
     risk_score smallint CHECK (risk_score BETWEEN 0 AND 100),
     -- SHA-256 of the request without its signature: the same id with another body is refused.
@@ -76,19 +76,20 @@ CREATE TYPE authorization_answer AS (
 
 -- What the authorization engine must know of a card. One row or none.
 CREATE FUNCTION find_authorization_profile(p_card_token text)
-    RETURNS TABLE (card_id uuid, user_id uuid, config_version integer, status card_status, currency char(3), usage text,
-                   expiry_year smallint, expiry_month smallint, per_transaction numeric, daily numeric, monthly numeric,
-                   velocity_per_hour smallint, time_zone text, merchant_categories jsonb, countries jsonb, channels jsonb)
+    RETURNS TABLE (card_id uuid, user_id uuid, config_version integer, status card_status, currency char(3),
+                   expiry_year smallint, expiry_month smallint, per_transaction numeric, time_zone text,
+                   merchant_categories jsonb, countries jsonb, channels jsonb)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $profile$
-    SELECT c.card_id, c.user_id, l.config_version, c.status, c.currency, c.usage, c.expiry_year, c.expiry_month, l.per_transaction,
-           l.daily, l.monthly, l.velocity_per_hour, l.time_zone, l.merchant_categories, l.countries, l.channels
+    SELECT c.card_id, c.user_id, l.config_version, c.status, c.currency, c.expiry_year, c.expiry_month, l.per_transaction,
+           l.time_zone, l.merchant_categories, l.countries, l.channels
     FROM card_tokens t JOIN virtual_cards c ON c.card_id = t.card_id JOIN card_limits l ON l.card_id = t.card_id
     WHERE t.processor_card_token = p_card_token
 $profile$;
 
 -- Record one decision. p_reason is NULL when the rules that need no counters approve; use, money and velocity are decided here, on
 -- the locked row. Outcomes: recorded (with the final reason), repeated (the stored answer of this id), reused (the id was used
--- with another body), stale (the card changed since p_config_version; nothing was written, decide again).
+-- with another body), stale (the card changed since p_config_version; nothing was written, decide again). An incremental of an
+-- approved authorization is the same use of the card once more: it spends money, but no use and no velocity.
 -- Raises unique_violation when the same id is being recorded at this moment: call again and it is found.
 CREATE FUNCTION record_authorization(
     p_card_id uuid, p_config_version integer, p_authorization_id text, p_request_digest bytea, p_transaction_id uuid,
@@ -97,18 +98,25 @@ CREATE FUNCTION record_authorization(
 ) RETURNS authorization_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
     -- Planned once a connection: with a plan for every call the partitions cost more than the work.
-    SET plan_cache_mode = force_generic_plan AS $record$
+    SET plan_cache_mode = force_generic_plan
+    -- Under the caller's patience: who waits no longer must not be recorded as approved.
+    SET lock_timeout = '1s' AS $record$
 DECLARE
     earlier record;
     spend record;
     final_reason text := p_reason;
     approved numeric(12, 2) := 0;
+    continued boolean := false;
 BEGIN
     SELECT t.transaction_id, t.request_digest, t.reason, t.approved_amount, t.risk_score, t.decided_at INTO earlier
         FROM card_transactions t WHERE t.card_id = p_card_id AND t.authorization_id = p_authorization_id;
     IF FOUND THEN
         RETURN (CASE WHEN earlier.request_digest = p_request_digest THEN 'repeated' ELSE 'reused' END, earlier.transaction_id,
                 earlier.reason, earlier.approved_amount, earlier.risk_score, earlier.decided_at)::authorization_answer;
+    END IF;
+    IF p_type = 'incremental' THEN
+        continued := EXISTS (SELECT FROM card_transactions t WHERE t.card_id = p_card_id
+                             AND t.authorization_id = p_original_authorization_id AND t.status <> 'DECLINED');
     END IF;
 
     IF p_reason IS NULL THEN
@@ -119,18 +127,20 @@ BEGIN
             month_spent = CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0 END + p_amount,
             month_start = greatest(l.month_start, p_month_start),
             approvals = l.approvals + 1,
-            locked_merchant_id = CASE WHEN l.usage = 'merchant_locked' THEN p_merchant_id END,
-            recent_approvals = CASE WHEN l.velocity_per_hour IS NULL THEN l.recent_approvals
+            locked_merchant_id = CASE WHEN l.usage = 'merchant_locked' THEN coalesce(l.locked_merchant_id, p_merchant_id) END,
+            recent_approvals = CASE WHEN l.velocity_per_hour IS NULL OR continued THEN l.recent_approvals
                 ELSE (l.recent_approvals || p_now)[greatest(1, cardinality(l.recent_approvals) + 2 - l.velocity_per_hour):] END,
             chain_seq = l.chain_seq + 1,
             chain_head = sha256(l.chain_head || authorization_entry(
-                p_transaction_id, p_authorization_id, p_request_digest, 'approved', p_amount, p_currency, p_now))
+                p_card_id, p_transaction_id, l.user_id, p_authorization_id, p_original_authorization_id, p_type, 'approved', p_amount,
+                p_amount, p_currency, p_merchant_category, p_detail, p_risk_score, p_request_digest, p_config_version,
+                greatest(l.day_start, p_day_start), greatest(l.month_start, p_month_start), p_now))
         WHERE l.card_id = p_card_id AND l.config_version = p_config_version
-            AND (l.usage = 'multi' OR (l.usage = 'single' AND l.approvals = 0)
+            AND (l.usage = 'multi' OR continued OR (l.usage = 'single' AND l.approvals = 0)
                  OR (l.usage = 'merchant_locked' AND coalesce(l.locked_merchant_id, p_merchant_id) = p_merchant_id))
             AND CASE WHEN l.day_start >= p_day_start THEN l.day_spent ELSE 0 END + p_amount <= l.daily
             AND CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0 END + p_amount <= l.monthly
-            AND (l.velocity_per_hour IS NULL
+            AND (l.velocity_per_hour IS NULL OR continued
                  OR cardinality(l.recent_approvals) < l.velocity_per_hour
                  OR l.recent_approvals[cardinality(l.recent_approvals) + 1 - l.velocity_per_hour] <= p_now - interval '1 hour')
         RETURNING l.user_id, l.chain_seq, l.chain_head, l.day_start, l.month_start INTO spend;
@@ -142,9 +152,11 @@ BEGIN
 
     IF final_reason IS DISTINCT FROM 'approved' THEN
         final_reason := coalesce(final_reason, decline_reason(
-            p_card_id, p_config_version, p_amount, p_merchant_id, p_day_start, p_month_start, p_now));
+            p_card_id, p_config_version, p_amount, p_merchant_id, continued, p_day_start, p_month_start, p_now));
         UPDATE card_limits l SET chain_seq = l.chain_seq + 1, chain_head = sha256(l.chain_head || authorization_entry(
-                p_transaction_id, p_authorization_id, p_request_digest, final_reason, 0, p_currency, p_now))
+                p_card_id, p_transaction_id, l.user_id, p_authorization_id, p_original_authorization_id, p_type, final_reason,
+                p_amount, 0, p_currency, p_merchant_category, p_detail, p_risk_score, p_request_digest, p_config_version,
+                p_day_start, p_month_start, p_now))
             WHERE l.card_id = p_card_id AND l.config_version = p_config_version AND final_reason IS NOT NULL
             RETURNING l.user_id, l.chain_seq, l.chain_head, p_day_start AS day_start, p_month_start AS month_start INTO spend;
         IF NOT FOUND THEN
@@ -168,8 +180,8 @@ $record$;
 -- Why the guarded update found nothing, on the row locked from here on. NULL when the card has changed, or when it has become
 -- possible since: then the caller decides again.
 CREATE FUNCTION decline_reason(
-    p_card_id uuid, p_config_version integer, p_amount numeric, p_merchant_id text, p_day_start timestamptz,
-    p_month_start timestamptz, p_now timestamptz
+    p_card_id uuid, p_config_version integer, p_amount numeric, p_merchant_id text, p_continued boolean,
+    p_day_start timestamptz, p_month_start timestamptz, p_now timestamptz
 ) RETURNS text
     LANGUAGE plpgsql AS $reason$
 DECLARE
@@ -180,30 +192,40 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN CASE
-        WHEN spend.usage = 'single' AND spend.approvals > 0 THEN 'card_already_used'
-        WHEN spend.usage = 'merchant_locked'
-            AND coalesce(spend.locked_merchant_id, p_merchant_id) IS DISTINCT FROM p_merchant_id THEN 'merchant_locked'
-        WHEN spend.usage = 'merchant_locked' AND p_merchant_id IS NULL THEN 'merchant_locked'
+        WHEN spend.usage = 'single' AND spend.approvals > 0 AND NOT p_continued THEN 'card_already_used'
+        WHEN spend.usage = 'merchant_locked' AND NOT p_continued
+            AND (p_merchant_id IS NULL OR coalesce(spend.locked_merchant_id, p_merchant_id) <> p_merchant_id)
+            THEN 'merchant_locked'
         WHEN CASE WHEN spend.day_start >= p_day_start THEN spend.day_spent ELSE 0 END + p_amount > spend.daily
             THEN 'daily_limit_exceeded'
         WHEN CASE WHEN spend.month_start >= p_month_start THEN spend.month_spent ELSE 0 END + p_amount > spend.monthly
             THEN 'monthly_limit_exceeded'
-        WHEN spend.velocity_per_hour IS NOT NULL AND cardinality(spend.recent_approvals) >= spend.velocity_per_hour
+        WHEN spend.velocity_per_hour IS NOT NULL AND NOT p_continued AND cardinality(spend.recent_approvals) >= spend.velocity_per_hour
             AND spend.recent_approvals[cardinality(spend.recent_approvals) + 1 - spend.velocity_per_hour] > p_now - interval '1 hour'
             THEN 'velocity_exceeded'
         END;
 END
 $reason$;
 
--- A link of the card's transaction chain; the offline verifier recomputes it from the row.
+-- Microseconds since 1970, so that no session's time zone or date style enters a hash.
+CREATE FUNCTION audit_epoch(moment timestamptz) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (extract(epoch FROM moment) * 1000000)::bigint;
+
+-- A link of the card's transaction chain: every column that never changes afterwards, parted by a character that no column can
+-- hold. The offline verifier recomputes it from the row.
 CREATE FUNCTION authorization_entry(
-    p_transaction_id uuid, p_authorization_id text, p_request_digest bytea, p_reason text, p_approved_amount numeric, p_currency text,
+    p_card_id uuid, p_transaction_id uuid, p_user_id uuid, p_authorization_id text, p_original_authorization_id text, p_type text,
+    p_reason text, p_amount numeric, p_approved_amount numeric, p_currency text, p_merchant_category text, p_detail jsonb,
+    p_risk_score smallint, p_request_digest bytea, p_config_version integer, p_day_start timestamptz, p_month_start timestamptz,
     p_decided_at timestamptz
 ) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN convert_to(p_transaction_id || ',' || octet_length(p_authorization_id) || ':' || p_authorization_id || ','
-        || encode(p_request_digest, 'hex') || ',' || p_reason || ',' || p_approved_amount::numeric(12, 2) || ',' || p_currency || ','
-        || (extract(epoch FROM p_decided_at) * 1000000)::bigint, 'UTF8');
+    RETURN convert_to(concat_ws(
+        E'\x1f', p_card_id, p_transaction_id, p_user_id, p_authorization_id, coalesce(p_original_authorization_id, '-'), p_type,
+        p_reason, p_amount::numeric(12, 2), p_approved_amount::numeric(12, 2), p_currency, p_merchant_category, p_detail,
+        coalesce(p_risk_score::text, '-'), encode(p_request_digest, 'hex'), p_config_version, audit_epoch(p_day_start),
+        audit_epoch(p_month_start), audit_epoch(p_decided_at)), 'UTF8');
 
 -- Record a request for a card we do not know. Answers like record_authorization; the reason is card_not_found.
 CREATE FUNCTION record_unmatched_authorization(

@@ -11,6 +11,7 @@ from cardwright.compose.authorization import Authorization, root
 from cardwright.http import problems
 from cardwright.kernel.clock import rfc3339
 from cardwright.kernel.errors import InvalidRequestError, NotFoundError, PayloadTooLargeError
+from cardwright.kernel.ids import sane_request_id
 from cardwright.kernel.signatures import verify
 from cardwright.platform import metrics
 from functions.authorizations import shapes
@@ -23,7 +24,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer one signed request: 200 with the decision, or a problem for what is not a well-formed signed request."""
     started = time.perf_counter()
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    request_id = str(event.get("requestContext", {}).get("requestId", "unknown"))
+    own_id = sane_request_id(headers.get("x-request-id"))
+    request_id = own_id or str(event.get("requestContext", {}).get("requestId", "unknown"))
     try:
         parts = root(AUTHORIZE_TRANSACTION.needs)
         decision = _decide(parts, event, headers)

@@ -7,7 +7,8 @@ AUTHORIZE_TRANSACTION = Url(
     domain="authorizations",
     path="/webhooks/authorize-transaction",
     needs=frozenset({Capability.DATABASE_APP, Capability.CACHE, Capability.PROCESSOR_INBOUND}),
-    timeout_s=5,
+    # Above the sum of its own deadlines: the answer is its own, never the platform's.
+    timeout_s=10,
     memory_mb=1769,
     provisioned_concurrency=2,
     reserved_concurrency=50,

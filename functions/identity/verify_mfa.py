@@ -18,7 +18,7 @@ class VerifyMfaRequest(StrictModel):
 @endpoint.operation(response=TokensResponse, errors={401: ["mfa_token_invalid", "mfa_code_invalid", "mfa_code_used"]})
 def verify_mfa(body: VerifyMfaRequest, call: ApiCall) -> Reply:
     """Finish a login; five tries and five minutes a token, and each code is taken once."""
-    tokens = call.api.identity.verify_mfa(body.mfa_token, body.code, request_id=call.request_id)
+    tokens = call.api.identity.verify_mfa(body.mfa_token, body.code, address=call.address, request_id=call.request_id)
     return Reply(TokensResponse.granted(tokens))
 
 

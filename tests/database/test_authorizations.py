@@ -12,7 +12,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason
-from cardwright.authorizations.service import AuthorizationService, decision_key, profile_key
+from cardwright.authorizations.service import AuthorizationService, decision_key
 from cardwright.kernel.clock import FixedClock
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource

@@ -10,7 +10,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from cardwright.authorizations.service import AuthorizationService, decision_key, profile_key
+from cardwright.authorizations.service import AuthorizationService, decision_key
 from cardwright.kernel.clock import FixedClock
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource

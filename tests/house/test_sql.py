@@ -14,7 +14,7 @@ WRITERS = {
     "user_data_keys": "identity",
     "sessions": "identity",
     "mfa_challenges": "identity",
-    "email_codes": "identity",
+    "pending_registrations": "identity",
     "recovery_codes": "identity",
     "kyc_cases": "kyc",
     "kyc_events": "kyc",

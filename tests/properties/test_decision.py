@@ -37,7 +37,6 @@ PROFILES = st.builds(
     config_version=st.just(1),
     status=st.sampled_from(["ACTIVE", "ACTIVE", "ACTIVE", "FROZEN", "CANCELLED", "EXPIRED"]),
     currency=st.just("USD"),
-    usage=st.just("multi"),
     expiry_year=st.integers(2025, 2031),
     expiry_month=st.integers(1, 12),
     per_transaction=NEAR | st.just(Decimal("9999999999.99")),

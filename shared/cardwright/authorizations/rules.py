@@ -76,7 +76,6 @@ class Profile:
     config_version: int
     status: str
     currency: str
-    usage: str
     expiry_year: int
     expiry_month: int
     per_transaction: Decimal
@@ -110,7 +109,8 @@ def decide(request: AuthorizationRequest, profile: Profile, now: datetime) -> Re
     """Return the first guard that declines, or None when all that needs no counters approves."""
     if profile.status == "FROZEN":
         return Reason.CARD_FROZEN
-    if profile.status == "CANCELLED":
+    # A status this engine does not know is no reason to approve.
+    if profile.status not in ("ACTIVE", "EXPIRED"):
         return Reason.CARD_CANCELLED
     if profile.status == "EXPIRED" or now >= expires_at(profile.expiry_year, profile.expiry_month):
         return Reason.CARD_EXPIRED

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +14,7 @@ from zoneinfo import ZoneInfo
 from cardwright.authorizations import store
 from cardwright.authorizations.ports import RiskScorer
 from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason, decide, expires_at, windows
+from cardwright.cards.rules import profile_key
 from cardwright.kernel.clock import Clock
 from cardwright.kernel.errors import UnavailableError
 from cardwright.platform.cache import Cache
@@ -25,6 +28,8 @@ _LISTS = ("categories_allowed", "categories_denied", "countries_allowed", "count
 REPLAY_S = 300
 PROFILE_S = 900
 ATTEMPTS = 4
+# All round trips of one decision together; the network gives up soon after.
+EVALUATION_S = 2.5
 
 # Keeps a late writer from putting an older profile over a newer one.
 _SET_NEWER = """
@@ -41,12 +46,22 @@ return 1
 class AuthorizationService:
     """Decides authorizations. Without Valkey the answers are the same, one database round trip later."""
 
-    def __init__(self, database: Database, cache: Cache, clock: Clock, ids: IdSource, scorer: RiskScorer | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache,
+        clock: Clock,
+        ids: IdSource,
+        scorer: RiskScorer | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._cache = cache
         self._clock = clock
         self._ids = ids
         self._scorer = scorer
+        self._monotonic = monotonic
 
     def evaluate(self, request: AuthorizationRequest) -> Decision:
         """Decide one request; the same (card, authorization id) always gets the same answer.
@@ -69,7 +84,10 @@ class AuthorizationService:
             return replay
         profile = _read_profile(cached[1]) if cached[1] is not None else None
         fresh = profile is None
+        give_up = self._monotonic() + EVALUATION_S
         for _ in range(ATTEMPTS):
+            if self._monotonic() > give_up:
+                raise UnavailableError("The decision took too long.")
             if profile is None:
                 profile = store.find_profile(self._database, request.card_token)
                 fresh = True
@@ -111,7 +129,9 @@ class AuthorizationService:
             currency=request.currency,
             now=now,
         )
-        return _from_row(row, request.authorization_id)
+        decision = _from_row(row, request.authorization_id)
+        self._remember(request, digest, decision, None, reused=row["outcome"] == "reused")
+        return decision
 
     def _remember(
         self, request: AuthorizationRequest, digest: bytes, decision: Decision, profile: Profile | None, *, reused: bool
@@ -127,13 +147,8 @@ class AuthorizationService:
             self._cache.send(commands)
 
 
-def profile_key(card_token: str) -> str:
-    """Cache key of a card's profile; every key of a card shares its hash tag."""
-    return f"card:{{{card_token}}}:profile"
-
-
 def decision_key(card_token: str, authorization_id: str) -> str:
-    """Cache key of a decision."""
+    """Cache key of a decision; it shares the hash tag of the card's profile (`profile_key`)."""
     return f"card:{{{card_token}}}:decision:{authorization_id}"
 
 

@@ -20,7 +20,6 @@ def find_profile(database: Database, card_token: str) -> Profile | None:
         config_version=row["config_version"],
         status=row["status"],
         currency=row["currency"],
-        usage=row["usage"],
         expiry_year=row["expiry_year"],
         expiry_month=row["expiry_month"],
         per_transaction=row["per_transaction"],

@@ -15,6 +15,7 @@ from cardwright.kernel.secret import Secret, luhn_valid
 
 DAILY_MIN = Decimal("1.00")
 DAILY_MAX = Decimal("50000.00")
+CREATIONS_QUOTA = "card_creations"
 CREATIONS_WINDOW = timedelta(hours=1)
 MERCHANT_CATEGORIES_MAX = 500
 

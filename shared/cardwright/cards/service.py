@@ -182,6 +182,7 @@ class CardService:
         if wait is not None:
             raise RateLimitedError(
                 f"At most {limit} cards are created in an hour.",
+                quota=rules.CREATIONS_QUOTA,
                 retry_after_s=max(1, -(-int(wait.total_seconds() * 1000) // 1000)),
                 limit=limit,
                 window_s=int(rules.CREATIONS_WINDOW.total_seconds()),

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 
 from cardwright.compose import resources
 from cardwright.compose import settings as environment
-from cardwright.compose.settings import Settings, settings
-from cardwright.kernel.clock import Clock
+from cardwright.compose.root import Root
 from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.kernel.rows import Capability
 from cardwright.platform.cache import Cache
-from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from cardwright.identity.service import IdentityService
     from cardwright.kyc.ports import KycProvider
     from cardwright.kyc.service import KycEvents, KycService
-    from cardwright.platform.keys import DataKeys, MacKey, Sealer, SigningKeys
+    from cardwright.platform.keys import DataKeys, MacKey, SigningKeys
     from cardwright.programs.service import ProgramService
     from cardwright.ratelimit.service import RateLimiter
     from cardwright.transactions.service import TransactionService
@@ -30,31 +28,8 @@ if TYPE_CHECKING:
     from cardwright.webhooks.service import WebhookService
 
 
-class Api:
-    """Builds services for endpoints; a part whose capability the row did not ask for is refused: a missing grant, found early."""
-
-    def __init__(self, needs: frozenset[Capability]) -> None:
-        self._needs = needs
-
-    def _require(self, *capabilities: Capability) -> None:
-        for capability in capabilities:
-            if capability not in self._needs:
-                raise BrokenInvariantError(f"the row does not ask for {capability}")
-
-    @property
-    def settings(self) -> Settings:
-        """The stage's settings."""
-        return settings()
-
-    @property
-    def clock(self) -> Clock:
-        """The injected clock."""
-        return resources.clock()
-
-    @property
-    def ids(self) -> IdSource:
-        """The source of identifiers."""
-        return resources.ids()
+class Api(Root):
+    """Builds services for endpoints, under role app."""
 
     @property
     def database(self) -> Database:
@@ -67,15 +42,6 @@ class Api:
         """Valkey."""
         self._require(Capability.CACHE)
         return resources.cache_client()
-
-    @cached_property
-    def sealer(self) -> "Sealer":
-        """Seals small values at rest and signs cursors."""
-        from cardwright.platform.keys import Sealer
-
-        self._require(Capability.SEALING_SECRET)
-        name = environment.variable(Capability.SEALING_SECRET, "CARDWRIGHT_SEALING_SECRET")
-        return Sealer(resources.secrets(), name)
 
     @cached_property
     def signing(self) -> "SigningKeys":

@@ -35,10 +35,7 @@ class Authorization:
 
     def inbound_secrets(self) -> list[Secret[str]]:
         """The signing secrets that are valid now, several while they rotate. Raises UnavailableError."""
-        listed = resources.secrets().get(self._secret_name).reveal().get("secrets")
-        if not isinstance(listed, list) or not listed:
-            raise BrokenInvariantError("the inbound secret has not the shape it must have")
-        return [Secret(str(secret)) for secret in listed]
+        return resources.signing_secrets(self._secret_name)
 
 
 @cache

@@ -5,61 +5,25 @@ from typing import TYPE_CHECKING
 
 from cardwright.compose import resources
 from cardwright.compose import settings as environment
-from cardwright.compose.settings import Settings, settings
-from cardwright.kernel.clock import Clock
-from cardwright.kernel.errors import BrokenInvariantError
+from cardwright.compose.root import Root
 from cardwright.kernel.rows import Capability
-from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
 
 if TYPE_CHECKING:
     from cardwright.outbox.service import OutboxRelay
     from cardwright.platform.egress import Egress
-    from cardwright.platform.keys import Sealer
     from cardwright.platform.queue import QueueSender
     from cardwright.webhooks.service import WebhookService, WebhookWorker
 
 
-class Workers:
-    """Builds services for workers; a part whose capability the row did not ask for is refused."""
-
-    def __init__(self, needs: frozenset[Capability]) -> None:
-        self._needs = needs
-
-    def _require(self, *capabilities: Capability) -> None:
-        for capability in capabilities:
-            if capability not in self._needs:
-                raise BrokenInvariantError(f"the row does not ask for {capability}")
-
-    @property
-    def settings(self) -> Settings:
-        """The stage's settings."""
-        return settings()
-
-    @property
-    def clock(self) -> Clock:
-        """The injected clock."""
-        return resources.clock()
-
-    @property
-    def ids(self) -> IdSource:
-        """The source of identifiers."""
-        return resources.ids()
+class Workers(Root):
+    """Builds services for workers, under role worker."""
 
     @property
     def database(self) -> Database:
         """The database under role worker; sweeps may take longer than requests."""
         self._require(Capability.DATABASE_WORKER)
         return resources.database(Capability.DATABASE_WORKER, budget_s=35.0)
-
-    @cached_property
-    def sealer(self) -> "Sealer":
-        """Opens sealed webhook secrets."""
-        from cardwright.platform.keys import Sealer
-
-        self._require(Capability.SEALING_SECRET)
-        name = environment.variable(Capability.SEALING_SECRET, "CARDWRIGHT_SEALING_SECRET")
-        return Sealer(resources.secrets(), name)
 
     @cached_property
     def event_queue(self) -> "QueueSender":

@@ -77,7 +77,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Call(Generic[ApiT_co]):
-    """The request in progress. `operation_id` is the same at every run of an idempotency key."""
+    """The request in progress. `target` is its path and query; `operation_id` is the same at every run of an idempotency key."""
 
     api: ApiT_co
     row: Http
@@ -85,7 +85,7 @@ class Call(Generic[ApiT_co]):
     address: str
     headers: Mapping[str, str]
     raw_body: bytes = b""
-    path: str = ""
+    target: str = ""
     principal: Principal | None = None
     operation_id: UUID = _NO_OPERATION
     response_headers: dict[str, str] = field(default_factory=dict)

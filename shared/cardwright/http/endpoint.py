@@ -22,6 +22,7 @@ from cardwright.http.call import ApiRoot, Call, Reply
 from cardwright.http.guard import admit, cors_headers, idempotent, preflight_headers
 from cardwright.kernel import jsontext
 from cardwright.kernel.errors import CardwrightError, InvalidRequestError, NotFoundError
+from cardwright.kernel.ids import sane_request_id
 from cardwright.kernel.rows import Audience, Capability, Http
 from cardwright.platform.telemetry import logger
 
@@ -108,13 +109,13 @@ class Endpoint(Generic[ApiT]):
 
     async def respond(self, request: Request, inner: Callable[[Request], Awaitable[Response]]) -> Response:
         """Guard one request, run FastAPI's part, and turn whatever happens into a response."""
-        request_id = reading.sane_request_id(request.headers.get("x-request-id"))
+        request_id = sane_request_id(request.headers.get("x-request-id"))
         api: ApiT | None = None
         headers: dict[str, str] = dict(_SAFE_HEADERS)
         try:
             api = self._root(self.row.needs)
             request_id = request_id or str(api.ids.new())
-            call = Call(api, self.row, request_id, _address(request), request.headers, path=request.url.path)
+            call = Call(api, self.row, request_id, _address(request), request.headers, target=reading.target(request))
             request.state.call = call
             answer = await self._guarded(request, call, inner)
             headers.update(call.response_headers)
@@ -155,7 +156,7 @@ class Endpoint(Generic[ApiT]):
         return Response(status_code=204, headers=preflight_headers(allowed, request.headers.get("origin")))
 
     async def _no_such_route(self, request: Request, error: Exception) -> Response:
-        request_id = reading.sane_request_id(request.headers.get("x-request-id")) or "unknown"
+        request_id = sane_request_id(request.headers.get("x-request-id")) or "unknown"
         refused: Exception = NotFoundError("There is nothing here.")
         if isinstance(error, HTTPException) and error.status_code not in (404, 405):
             refused = InvalidRequestError("The request cannot be read.")
@@ -168,9 +169,14 @@ def _route_class(endpoint: Endpoint[Any]) -> type[APIRoute]:
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Any]:
             inner = super().get_route_handler()
+            known = reading.query_names(self.dependant)
+
+            async def checked(request: Request) -> Response:
+                reading.check_query(request, known)
+                return await inner(request)
 
             async def handle(request: Request) -> Response:
-                return await endpoint.respond(request, inner)
+                return await endpoint.respond(request, checked)
 
             return handle
 

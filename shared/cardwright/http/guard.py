@@ -16,6 +16,7 @@ from cardwright.kernel.errors import (
     UnavailableError,
 )
 from cardwright.kernel.rows import Audience, Idempotency, RateClass
+from cardwright.platform.telemetry import logger
 
 
 def admit(call: Call[Any]) -> None:
@@ -52,7 +53,7 @@ def idempotent(call: Call[Any], work: Callable[[], tuple[Response, frozenset[str
         call.operation_id = call.api.ids.new()
         return work()[0]
     service = call.api.idempotency
-    claim = service.begin(call.actor, key, call.row.method, call.path, call.raw_body)
+    claim = service.begin(call.actor, key, call.row.method, call.target, call.raw_body)
     if isinstance(claim, Replay):
         return _replayed(claim)
     call.operation_id = claim.operation_id
@@ -61,12 +62,24 @@ def idempotent(call: Call[Any], work: Callable[[], tuple[Response, frozenset[str
     except Exception as error:
         # A refusal changed nothing, so the key is free again; an unknown outcome goes on under the same operation.
         if isinstance(error, CardwrightError) and not isinstance(error, UnavailableError) and error.code != "internal_error":
-            service.release(call.actor, key)
+            _closing(call, lambda: service.release(call.actor, key))
         else:
-            service.suspend(call.actor, key)
+            _closing(call, lambda: service.suspend(call.actor, key))
         raise
-    service.complete(call.actor, key, response.status_code, _kept(response, once))
+    kept = _kept(response, once)
+    _closing(call, lambda: service.complete(call.actor, key, response.status_code, kept))
     return response
+
+
+def _closing(call: Call[Any], close: Callable[[], None]) -> None:
+    # What happened has happened, and the caller is told it. The claim's lease ends by itself; the next run of the key then
+    # goes on under the same operation, as after a crash.
+    try:
+        close()
+    except UnavailableError:
+        logger.warning(
+            "an idempotency claim stays open", exc_info=True, extra={"function": call.row.name, "request_id": call.request_id}
+        )
 
 
 def _kept(response: Response, once: frozenset[str]) -> bytes:

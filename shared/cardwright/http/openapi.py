@@ -29,13 +29,17 @@ PROBLEM: dict[str, Any] = {
 
 
 def _codes(row: Http, extra: Mapping[int, list[str]]) -> dict[int, list[str]]:
-    codes: dict[int, list[str]] = {400: ["invalid_request"], 413: ["payload_too_large"], 500: ["internal_error"]}
+    codes: dict[int, list[str]] = {
+        400: ["invalid_request"],
+        413: ["payload_too_large"],
+        422: ["invalid_fields"],
+        500: ["internal_error"],
+    }
     if row.needs:
         codes[503] = ["service_unavailable"]
     if row.method in ("POST", "PUT", "PATCH") and row.audience is not Audience.SIGNED:
         codes[400] = ["json_invalid"]
         codes[415] = ["unsupported_media_type"]
-        codes[422] = ["invalid_fields"]
     if row.audience is Audience.USER:
         codes[401] = ["token_missing", "invalid_token", "token_expired"]
         codes[403] = ["role_not_allowed"]
@@ -47,7 +51,7 @@ def _codes(row: Http, extra: Mapping[int, list[str]]) -> dict[int, list[str]]:
         codes[429] = ["rate_limited"]
     if row.idempotency is not Idempotency.IGNORED:
         codes[409] = ["idempotency_in_progress"]
-        codes[422] = [*codes.get(422, []), "idempotency_key_reused"]
+        codes[422] = [*codes[422], "idempotency_key_reused"]
     if row.idempotency is Idempotency.REQUIRED:
         codes[400] = [*codes[400], "idempotency_key_required"]
     for status, names in extra.items():

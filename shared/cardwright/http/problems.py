@@ -26,6 +26,15 @@ STATUS: Mapping[type[CardwrightError], tuple[int, str]] = {
     errors.BrokenInvariantError: (500, "Internal server error"),
 }
 _INTERNAL = (500, "Internal server error")
+# RFC 6750, section 3: only what an access token can mend is challenged, a wrong password or signature is not. Who sent no token
+# at all is told no error.
+_CHALLENGES: Mapping[str, str] = {
+    "token_missing": 'Bearer realm="cardwright"',
+    **{
+        code: f'Bearer realm="cardwright", error="invalid_token", error_description="{code}"'
+        for code in ("invalid_token", "token_expired", "session_ended")
+    },
+}
 
 
 def status_of(error: CardwrightError) -> int:
@@ -56,10 +65,10 @@ def headers_of(error: Exception) -> dict[str, str]:
     headers: dict[str, str] = {}
     if isinstance(error, errors.RateLimitedError):
         headers["Retry-After"] = str(error.retry_after_s)
-        headers["RateLimit"] = f'"default";r=0;t={error.retry_after_s}'
-        headers["RateLimit-Policy"] = f'"default";q={error.limit};w={error.window_s}'
-    if isinstance(error, errors.UnauthenticatedError):
-        headers["WWW-Authenticate"] = f'Bearer error="invalid_token", error_description="{error.code}"'
+        headers["RateLimit"] = f'"{error.quota}";r=0;t={error.retry_after_s}'
+        headers["RateLimit-Policy"] = f'"{error.quota}";q={error.limit};w={error.window_s}'
+    if isinstance(error, errors.UnauthenticatedError) and error.code in _CHALLENGES:
+        headers["WWW-Authenticate"] = _CHALLENGES[error.code]
     if isinstance(error, errors.UnavailableError):
         headers["Retry-After"] = "2"
     return headers

@@ -1,19 +1,35 @@
-"""Reading requests: request id, size, media type."""
+"""Reading requests: target, query, size, media type."""
 
-import re
 from typing import Any
+from urllib.parse import urlencode
 
+from fastapi import params
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
 from starlette.requests import Request
 from starlette.types import Message
 
-from cardwright.kernel.errors import PayloadTooLargeError, UnsupportedMediaTypeError
-
-_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+from cardwright.kernel.errors import FieldError, InvalidFieldsError, PayloadTooLargeError, UnsupportedMediaTypeError
 
 
-def sane_request_id(value: str | None) -> str | None:
-    """A caller's own request id, when it is a plain token that may go into logs and headers."""
-    return value if value is not None and _SANE_ID.fullmatch(value) else None
+def target(request: Request) -> str:
+    """Path and query of a request, the same for parameters in another order; values of one name keep theirs."""
+    pairs = sorted(request.query_params.multi_items(), key=lambda pair: pair[0])
+    return f"{request.url.path}?{urlencode(pairs)}" if pairs else request.url.path
+
+
+def query_names(dependant: Dependant) -> frozenset[str]:
+    """The query parameters a route declares."""
+    others = (params.Path, params.Header, params.Cookie)
+    return frozenset(field.alias for field in get_flat_params(dependant) if not isinstance(field.field_info, others))
+
+
+def check_query(request: Request, known: frozenset[str]) -> None:
+    """Raise InvalidFieldsError unknown_field for parameters the endpoint does not read: a misspelt filter filters nothing."""
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        # A client chose these names: no more of one is shown than is needed to find it, as with fields of a body.
+        raise InvalidFieldsError([FieldError(name[:64], "unknown_field", "This field is not known.") for name in unknown])
 
 
 def check_size(body: bytes, limit: int) -> None:

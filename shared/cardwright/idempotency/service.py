@@ -40,13 +40,13 @@ class IdempotencyService:
         self._clock = clock
         self._ids = ids
 
-    def begin(self, actor: Actor, key: str, method: str, path: str, body: bytes) -> Fresh | Replay:
-        """Claim the key for this request.
+    def begin(self, actor: Actor, key: str, method: str, target: str, body: bytes) -> Fresh | Replay:
+        """Claim the key for this request; `target` is its path and query.
 
         Raises UnprocessableError idempotency_key_reused for another request, ConflictError idempotency_in_progress while running.
         """
         user_id = _user(actor)
-        digest = hashlib.sha256(b"\x00".join((method.encode(), path.encode(), body))).digest()
+        digest = hashlib.sha256(b"\x00".join((method.encode(), target.encode(), body))).digest()
         now = self._clock.now()
         with self._database.transaction(actor) as tx:
             operation_id = self._ids.new()

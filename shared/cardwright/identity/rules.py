@@ -21,6 +21,8 @@ CHALLENGE_AGE = timedelta(minutes=5)
 EMAIL_CODE_AGE = timedelta(hours=24)
 CODE_TRIES = 5
 EMAIL_CODE_DIGITS = 6
+# Registrations of one address that wait for its confirmation at the same time; the oldest makes room.
+PENDING_REGISTRATIONS = 5
 # PCI DSS 4.0.1, 8.3.4: locked after at most 10 attempts, for at least 30 minutes.
 MAX_FAILED_LOGINS = 10
 LOCK_AGE = timedelta(minutes=30)
@@ -62,6 +64,28 @@ class Claims:
     organization_id: UUID | None
     auth_time: datetime
     mfa_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is true of a living session's user now, whatever its tokens say."""
+
+    role: Role
+    organization_id: UUID | None
+    mfa_enrolled: bool
+
+    def encoded(self) -> bytes:
+        """The standing as the cache keeps it."""
+        return f"{self.role.value} {self.organization_id or '-'} {int(self.mfa_enrolled)}".encode()
+
+    @classmethod
+    def decoded(cls, text: bytes) -> "Standing | None":
+        """Read back `encoded`; None for anything else, such as what another version wrote."""
+        try:
+            role, organization, enrolled = text.decode().split(" ")
+            return cls(Role(role), None if organization == "-" else UUID(organization), {"0": False, "1": True}[enrolled])
+        except (ValueError, KeyError):
+            return None
 
 
 def normalise_email(text: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from cardwright.identity.rules import Standing
 from cardwright.kernel.rows import Role
 from cardwright.platform.postgres import Row, Transaction
 
@@ -37,6 +38,19 @@ class NewUser:
     totp_sealed: bytes | None
     totp_confirmed_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRegistration:
+    """A registration that waits for its code; names are sealed under the user's data key."""
+
+    user_id: UUID
+    registration_id: UUID
+    digest: bytes
+    first_name_sealed: bytes
+    last_name_sealed: bytes
+    password_hash: str
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +121,10 @@ def insert_user(tx: Transaction, user: NewUser) -> None:
     )
 
 
-def replace_unverified(
-    tx: Transaction, user_id: UUID, *, email: bytes, first_name: bytes, last_name: bytes, password_hash: str
-) -> bool:
-    """Put a new registration in the place of one whose address nobody has confirmed; False when it was confirmed."""
-    sql = (
-        "UPDATE users SET email_sealed = %s, first_name_sealed = %s, last_name_sealed = %s, password_hash = %s, "
-        "version = version + 1 WHERE user_id = %s AND email_verified_at IS NULL"
-    )
-    return tx.execute(sql, (email, first_name, last_name, password_hash, user_id)) == 1
+def lock_unverified(tx: Transaction, user_id: UUID) -> bool:
+    """Make other registrations and the confirmation of this address wait; False when it was confirmed."""
+    sql = "SELECT 1 AS held FROM users WHERE user_id = %s AND email_verified_at IS NULL FOR NO KEY UPDATE"
+    return tx.fetch_one(sql, (user_id,)) is not None
 
 
 def load_user(tx: Transaction, user_id: UUID) -> UserRow | None:
@@ -129,18 +138,36 @@ def load_user(tx: Transaction, user_id: UUID) -> UserRow | None:
     return None if row is None else UserRow(**{**row, "role": Role(row["role"])})
 
 
-def put_email_code(tx: Transaction, user_id: UUID, digest: bytes, expires_at: datetime) -> None:
-    """Remember the code on its way to a user's address; an earlier one is void."""
+def insert_pending(tx: Transaction, pending: PendingRegistration) -> None:
+    """Keep a registration until its code is confirmed; others of the same address stay as they are."""
     tx.execute(
-        "INSERT INTO email_codes (user_id, digest, expires_at) VALUES (%s, %s, %s) "
-        # No EXCLUDED: reading it needs the right to read digests.
-        "ON CONFLICT (user_id) DO UPDATE SET digest = %s, tries = 0, expires_at = %s",
-        (user_id, digest, expires_at, digest, expires_at),
+        "INSERT INTO pending_registrations (user_id, registration_id, digest, first_name_sealed, last_name_sealed, "
+        "password_hash, expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (
+            pending.user_id,
+            pending.registration_id,
+            pending.digest,
+            pending.first_name_sealed,
+            pending.last_name_sealed,
+            pending.password_hash,
+            pending.expires_at,
+        ),
+    )
+
+
+def trim_pending(tx: Transaction, user_id: UUID, keep: int, max_tries: int, now: datetime) -> None:
+    """Drop a user's registrations that can no longer be confirmed, and all but the newest `keep` of the others."""
+    tx.execute(
+        "DELETE FROM pending_registrations WHERE user_id = %(user)s AND registration_id NOT IN ("
+        "  SELECT registration_id FROM pending_registrations WHERE user_id = %(user)s AND expires_at > %(now)s"
+        "  AND tries < %(tries)s ORDER BY expires_at DESC, registration_id DESC LIMIT %(keep)s)",
+        {"user": user_id, "now": now, "tries": max_tries, "keep": keep},
     )
 
 
 def confirm_email(tx: Transaction, email_index: bytes, digest: bytes, max_tries: int, now: datetime) -> UUID | None:
-    """Take one try at a mailed code; the user when it was right. Needs no actor."""
+    """Take one try at the codes mailed to an address; the user when one was right. Its registration becomes the account, the
+    others are gone. A wrong try counts against all of them. Needs no actor."""
     row = tx.fetch_one("SELECT confirm_email(%s, %s, %s, %s) AS user_id", (email_index, digest, max_tries, now))
     found: UUID | None = row["user_id"] if row else None
     return found
@@ -258,15 +285,24 @@ def rotate_session(tx: Transaction, user_id: UUID, session_id: UUID, digest: byt
     return "ended" if row is None else str(row["outcome"])
 
 
-def load_session(tx: Transaction, user_id: UUID, session_id: UUID, now: datetime) -> tuple[SessionRow, bool] | None:
-    """A session that is alive, and whether its user has a second factor; None when it has ended."""
+def load_session(tx: Transaction, user_id: UUID, session_id: UUID, now: datetime) -> tuple[SessionRow, Standing] | None:
+    """A session that is alive, and how its user stands now; None when it has ended."""
     row = tx.fetch_one(
         "SELECT s.user_id, s.session_id, u.role, u.organization_id, s.auth_time, s.mfa_at, "
         "u.totp_confirmed_at IS NOT NULL AS enrolled FROM sessions AS s JOIN users AS u USING (user_id) "
         "WHERE s.user_id = %s AND s.session_id = %s AND s.revoked_at IS NULL AND s.expires_at > %s",
         (user_id, session_id, now),
     )
-    return None if row is None else (_session(row), bool(row["enrolled"]))
+    if row is None:
+        return None
+    session = _session(row)
+    return session, Standing(session.role, session.organization_id, row["enrolled"])
+
+
+def living_sessions(tx: Transaction, user_id: UUID, now: datetime) -> list[UUID]:
+    """A user's sessions that have not ended."""
+    sql = "SELECT session_id FROM sessions WHERE user_id = %s AND revoked_at IS NULL AND expires_at > %s"
+    return [row["session_id"] for row in tx.fetch_all(sql, (user_id, now))]
 
 
 def mark_second_factor(tx: Transaction, user_id: UUID, session_id: UUID, now: datetime) -> None:

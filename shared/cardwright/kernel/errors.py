@@ -89,12 +89,15 @@ class UnsupportedMediaTypeError(CardwrightError):
 
 
 class RateLimitedError(CardwrightError):
-    """A quota is spent. `retry_after_s` is in whole seconds; `policy` describes the quota that refused."""
+    """A quota is spent: the one named `quota`, of `limit` calls in `window_s` seconds. `retry_after_s` is in whole seconds."""
 
     code = "rate_limited"
 
-    def __init__(self, detail: str, *, retry_after_s: int, limit: int, window_s: int, code: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, quota: str, retry_after_s: int, limit: int, window_s: int, code: str | None = None
+    ) -> None:
         super().__init__(detail, code=code)
+        self.quota = quota
         self.retry_after_s = retry_after_s
         self.limit = limit
         self.window_s = window_s

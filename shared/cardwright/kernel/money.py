@@ -1,7 +1,6 @@
 """Money: Decimal amounts with an ISO 4217 currency; never float (columns are NUMERIC(12,2))."""
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 
 # ISO 4217 active codes by number of minor digits. Three-digit currencies do not fit NUMERIC(12,2) and are refused by name.
@@ -30,14 +29,6 @@ class MoneyError(ValueError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An amount (two decimals kept) in one currency."""
-
-    amount: Decimal
-    currency: str
 
 
 def check_currency(code: str) -> str:

@@ -122,4 +122,5 @@ class OutboxRelay:
 
 
 def _body(event: Event) -> str:
-    return json.dumps(message(event), separators=(",", ":"), ensure_ascii=False)
+    # Escaped to ASCII: SQS refuses characters that JSON and PostgreSQL take; one merchant's name must not stop the queue.
+    return json.dumps(message(event), separators=(",", ":"))

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+from cardwright.kernel.errors import CardwrightError
+
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
 Reply = bytes | int | None | list["Reply"] | Exception
@@ -52,6 +54,14 @@ class _Connection:
         return answer
 
 
+def _converse(connection: _Connection, commands: Sequence[Command], deadline: float) -> list[Reply]:
+    """Send, read what earlier commands still owe, then the replies to these."""
+    connection.send(commands)
+    while connection.owed > len(commands):
+        connection.receive(deadline)
+    return [connection.receive(deadline) for _ in commands]
+
+
 class Cache:
     """A Valkey client for one endpoint in cluster mode (all slots behind it); keys of one command share a hash tag.
 
@@ -83,15 +93,23 @@ class Cache:
 
         An error reply stands in its place as an exception value.
         """
-        connection = self._connection()
-        if connection is None:
+        reused = getattr(self._local, "connection", None) is not None
+        deadline = time.monotonic() + self._budget_s
+        try:
+            connection = self._connection()
+            return None if connection is None else _converse(connection, commands, deadline)
+        except ConnectionError:
+            # A connection that idled may have been closed by the server; that says nothing about the cache.
+            if not reused:
+                self._drop()
+                return None
+            self._discard()
+        except (OSError, hiredis.ProtocolError):
+            self._drop()
             return None
         try:
-            deadline = time.monotonic() + self._budget_s
-            connection.send(commands)
-            while connection.owed > len(commands):
-                connection.receive(deadline)
-            return [connection.receive(deadline) for _ in commands]
+            connection = self._connection()
+            return None if connection is None else _converse(connection, commands, time.monotonic() + self._budget_s)
         except (OSError, hiredis.ProtocolError):
             self._drop()
             return None
@@ -131,7 +149,8 @@ class Cache:
             return None
         try:
             connection = self._connect()
-        except (OSError, hiredis.ProtocolError):
+        except (OSError, hiredis.ProtocolError, CardwrightError):
+            # Credentials that cannot be had are one more way of being gone.
             self._resting_until = time.monotonic() + REST_S
             return None
         self._local.connection = connection

@@ -15,9 +15,10 @@ from aws_encryption_sdk.identifiers import Algorithm, CommitmentPolicy
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
 
-from cardwright.kernel.errors import BrokenInvariantError, UnavailableError
+from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.kernel.secret import Secret
-from cardwright.platform.keys import kms_client
+from cardwright.platform.aws import client
+from cardwright.platform.keys import keys_unavailable
 
 # Key commitment, without the ECDSA signature of the default suite: a signature is for readers who must not be able to write,
 # and here whoever may read may also write. It would cost 150 octets and a key pair for each card.
@@ -37,7 +38,7 @@ class EnvelopeKey:
         )
         providers = AwsCryptographicMaterialProviders(config=MaterialProvidersConfig())
         self._keyring = providers.create_aws_kms_keyring(
-            input=CreateAwsKmsKeyringInput(kms_key_id=key_arn, kms_client=kms_client())
+            input=CreateAwsKmsKeyringInput(kms_key_id=key_arn, kms_client=client("kms"))
         )
 
     def encrypt(self, plaintext: Secret[bytes], context: Mapping[str, str]) -> bytes:
@@ -50,7 +51,7 @@ class EnvelopeKey:
                 algorithm=_SUITE,
             )
         except _KMS_ERRORS as error:
-            raise _unavailable() from error
+            raise keys_unavailable() from error
         return bytes(message)
 
     def decrypt(self, message: bytes, context: Mapping[str, str]) -> Secret[bytes]:
@@ -59,10 +60,10 @@ class EnvelopeKey:
         try:
             plaintext, header = self._client.decrypt(source=message, keyring=self._keyring, encryption_context=wanted)
         except _KMS_ERRORS as error:
-            raise _unavailable() from error
+            raise keys_unavailable() from error
         except (AWSEncryptionSDKClientError, InvalidTag) as error:
             if _is_of_kms(error):
-                raise _unavailable() from error
+                raise keys_unavailable() from error
             raise BrokenInvariantError("An encrypted value does not open.") from error
         if dict(header.encryption_context) != wanted:
             raise BrokenInvariantError("An encrypted value belongs to another context.")
@@ -80,7 +81,3 @@ def _is_of_kms(error: Exception) -> bool:
     cause = error.__cause__ or error.__context__
     failures = cause.list if isinstance(cause, CollectionOfErrors) else [cause]
     return any(isinstance(failure, _KMS_ERRORS) for failure in failures)
-
-
-def _unavailable() -> UnavailableError:
-    return UnavailableError("The key service does not answer.", code="keys_unavailable")

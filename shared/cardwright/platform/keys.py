@@ -3,40 +3,23 @@
 import base64
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cardwright.kernel.errors import BrokenInvariantError, UnavailableError
 from cardwright.kernel.secret import Secret
+from cardwright.platform.aws import client
 from cardwright.platform.ids import random_bytes
 from cardwright.platform.secrets import SecretStore
-
-if TYPE_CHECKING:
-    from mypy_boto3_kms import KMSClient
 
 NONCE_BYTES = 12
 
 
-def kms_client() -> "KMSClient":
-    """A KMS client with short deadlines; its own retries are few because callers have budgets."""
-    config = Config(
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"total_max_attempts": 3, "mode": "standard"},
-        max_pool_connections=50,
-    )
-    return boto3.client("kms", config=config)
-
-
-def _unavailable(error: Exception) -> UnavailableError:
-    unavailable = UnavailableError("The key service does not answer.", code="keys_unavailable")
-    unavailable.__cause__ = error
-    return unavailable
+def keys_unavailable() -> UnavailableError:
+    """What KMS failing looks like to callers."""
+    return UnavailableError("The key service does not answer.", code="keys_unavailable")
 
 
 class SigningKeys:
@@ -44,7 +27,7 @@ class SigningKeys:
 
     def __init__(self, key_arns: list[str]) -> None:
         self._arns = key_arns
-        self._kms = kms_client()
+        self._kms = client("kms")
         self._lock = threading.Lock()
         self._public: dict[str, bytes] = {}
 
@@ -60,7 +43,7 @@ class SigningKeys:
                 KeyId=self.active, Message=message, MessageType="RAW", SigningAlgorithm="RSASSA_PKCS1_V1_5_SHA_256"
             )
         except (BotoCoreError, ClientError) as error:
-            raise _unavailable(error) from error
+            raise keys_unavailable() from error
         return answer["Signature"]
 
     def public_keys(self) -> Mapping[str, bytes]:
@@ -71,7 +54,7 @@ class SigningKeys:
                     try:
                         self._public[arn] = self._kms.get_public_key(KeyId=arn)["PublicKey"]
                     except (BotoCoreError, ClientError) as error:
-                        raise _unavailable(error) from error
+                        raise keys_unavailable() from error
             return dict(self._public)
 
 
@@ -80,7 +63,7 @@ class MacKey:
 
     def __init__(self, key_arn: str) -> None:
         self._arn = key_arn
-        self._kms = kms_client()
+        self._kms = client("kms")
 
     def mac(self, purpose: str, value: Secret[bytes]) -> bytes:
         """HMAC-SHA-256 (32 bytes) over purpose and value; the purpose keeps uses apart. Raises UnavailableError."""
@@ -88,7 +71,7 @@ class MacKey:
         try:
             return self._kms.generate_mac(KeyId=self._arn, Message=message, MacAlgorithm="HMAC_SHA_256")["Mac"]
         except (BotoCoreError, ClientError) as error:
-            raise _unavailable(error) from error
+            raise keys_unavailable() from error
 
 
 class DataKeys:
@@ -96,14 +79,14 @@ class DataKeys:
 
     def __init__(self, key_arn: str) -> None:
         self._arn = key_arn
-        self._kms = kms_client()
+        self._kms = client("kms")
 
     def generate(self, context: Mapping[str, str]) -> tuple[Secret[bytes], bytes]:
         """Return a new 256-bit key and its wrapped form. Raises UnavailableError."""
         try:
             answer = self._kms.generate_data_key(KeyId=self._arn, KeySpec="AES_256", EncryptionContext=dict(context))
         except (BotoCoreError, ClientError) as error:
-            raise _unavailable(error) from error
+            raise keys_unavailable() from error
         return Secret(answer["Plaintext"]), answer["CiphertextBlob"]
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> Secret[bytes]:
@@ -113,9 +96,9 @@ class DataKeys:
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "InvalidCiphertextException":
                 raise BrokenInvariantError("A wrapped key does not belong to its context.") from error
-            raise _unavailable(error) from error
+            raise keys_unavailable() from error
         except BotoCoreError as error:
-            raise _unavailable(error) from error
+            raise keys_unavailable() from error
         return Secret(answer["Plaintext"])
 
 

@@ -16,13 +16,12 @@ from psycopg.types.json import Jsonb
 
 from cardwright.kernel.errors import UnavailableError
 
-__all__ = ["Actor", "Database", "Jsonb", "Row", "SerializationFailure", "Transaction", "UniqueViolation"]
+__all__ = ["Actor", "Database", "Jsonb", "Row", "Transaction", "UniqueViolation"]
 
 T = TypeVar("T")
 Row = dict[str, Any]
 Parameters = Sequence[Any] | Mapping[str, Any]
 UniqueViolation = errors.UniqueViolation
-SerializationFailure = errors.SerializationFailure
 
 # The server says these while it restarts or fails over; with lost connections they mean "not now".
 _NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError)

@@ -1,16 +1,11 @@
 """SQS as a port: sending in batches; receiving is the event source mapping's work."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cardwright.kernel.errors import UnavailableError
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+from cardwright.platform.aws import client
 
 BATCH = 10
 
@@ -20,10 +15,7 @@ class QueueSender:
 
     def __init__(self, queue_url: str) -> None:
         self._queue_url = queue_url
-        self._client: SQSClient = boto3.client(
-            "sqs",
-            config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"}),
-        )
+        self._client = client("sqs")
 
     def send_batch(self, bodies: Sequence[str]) -> list[bool]:
         """Send up to 10 messages; return for each whether the queue took it. Raises UnavailableError when none could be sent."""

@@ -11,6 +11,8 @@ from cardwright.kernel.errors import UnavailableError
 from cardwright.kernel.secret import Secret
 
 REFRESH_S = 300.0
+# After a refresh failed, the held value is used this long before the next try.
+RETRY_S = 15.0
 
 
 class SecretStore:
@@ -39,9 +41,10 @@ class SecretStore:
             if held is not None and self._monotonic() - held[0] < REFRESH_S:
                 return held[1]
             try:
-                value = self._fetch(name)
+                value = self._fetch(name, timeout_s=2.0 if held is None else 0.3)
             except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
                 if held is not None:
+                    self._values[name] = (self._monotonic() - REFRESH_S + RETRY_S, held[1])
                     return held[1]
                 raise UnavailableError("A secret cannot be read.", code="secrets_unavailable") from error
             self._values[name] = (self._monotonic(), value)
@@ -52,8 +55,8 @@ class SecretStore:
         with self._lock:
             self._values.clear()
 
-    def _fetch(self, name: str) -> Secret[Mapping[str, object]]:
-        connection = http.client.HTTPConnection("localhost", self._port, timeout=2)
+    def _fetch(self, name: str, timeout_s: float) -> Secret[Mapping[str, object]]:
+        connection = http.client.HTTPConnection("localhost", self._port, timeout=timeout_s)
         try:
             connection.request(
                 "GET",

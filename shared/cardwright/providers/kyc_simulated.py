@@ -9,10 +9,9 @@ from cardwright.kernel import jsontext
 from cardwright.kernel.errors import InvalidRequestError, ProviderRefusedError, UnavailableError
 from cardwright.kernel.secret import Secret
 from cardwright.kyc.rules import Details, KycStatus, Outcome, read_reference
+from cardwright.providers.answers import may_pass
 
 _TIMEOUT = httpx.Timeout(8.0, connect=3.0)
-# No refusals: slow down, come back, or our own key being rotated.
-_LATER = frozenset({401, 403, 408, 425, 429})
 _STATUSES = {"approved": KycStatus.VERIFIED, "declined": KycStatus.REJECTED, "review": KycStatus.NEEDS_REVIEW}
 _COMPLETED = "verification.completed"
 
@@ -42,7 +41,7 @@ class SimulatedKyc:
         except httpx.HTTPError:
             # The cause holds the request and with it personal data: it is left out.
             raise _unavailable() from None
-        if answer.status_code in _LATER or answer.is_server_error:
+        if may_pass(answer.status_code):
             raise _unavailable()
         if not answer.is_success:
             raise ProviderRefusedError("The KYC provider refused the submission.", code="kyc_refused")

@@ -1,16 +1,12 @@
 """Mail through Amazon SES."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
-
-if TYPE_CHECKING:
-    from mypy_boto3_ses import SESClient
+from cardwright.platform.aws import client
 
 # SES says these when a message as such is not taken; anything else may pass.
 _REFUSALS = frozenset({"MessageRejected", "MailFromDomainNotVerifiedException", "InvalidParameterValue"})
@@ -21,9 +17,7 @@ class SesMessages:
 
     def __init__(self, sender: str) -> None:
         self._sender = sender
-        self._ses: SESClient = boto3.client(
-            "ses", config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
-        )
+        self._ses = client("ses")
 
     def send(self, channel: Literal["email", "sms", "push"], to: str, subject: str, body: str, data: Mapping[str, str]) -> None:
         """Send a mail as plain text. Raises UnavailableError messages_unavailable, ProviderRefusedError messages_refused."""

@@ -7,10 +7,9 @@ import httpx
 
 from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
 from cardwright.kernel.secret import Secret
+from cardwright.providers.answers import may_pass
 
 _TIMEOUT = httpx.Timeout(5.0, connect=3.0)
-# No refusals: slow down, come back, or our own key being rotated.
-_LATER = frozenset({401, 403, 408, 425, 429})
 
 
 class SimulatedMessages:
@@ -30,7 +29,7 @@ class SimulatedMessages:
         except httpx.HTTPError:
             # The cause holds the request, and that the recipient and the code.
             raise _unavailable() from None
-        if answer.status_code in _LATER or answer.is_server_error:
+        if may_pass(answer.status_code):
             raise _unavailable()
         if not answer.is_success:
             raise ProviderRefusedError("The message was refused.", code="messages_refused")

@@ -9,12 +9,11 @@ import httpx
 from cardwright.cards.rules import Expiry, IssuedCard, ProcessorState
 from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
 from cardwright.kernel.secret import Secret
+from cardwright.providers.answers import may_pass
 
 _TIMEOUT = httpx.Timeout(8.0, connect=3.0)
 # A freeze has its effect here already: its caller does not wait long for the processor.
 _SWITCH_TIMEOUT = httpx.Timeout(2.0, connect=1.0)
-# What a refusal is not: slow down, come back, or our own key being rotated.
-_LATER = frozenset({401, 403, 408, 425, 429})
 
 
 class SimulatedProcessor:
@@ -60,7 +59,7 @@ class SimulatedProcessor:
             response = self._client.request(method, path, json=body, headers=authorized, timeout=timeout)
         except httpx.HTTPError as error:
             raise _unknown() from error
-        if response.status_code in _LATER or response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if may_pass(response.status_code):
             raise _unknown()
         if response.status_code >= httpx.codes.BAD_REQUEST:
             raise ProviderRefusedError("The processor refused.", code="processor_refused")

@@ -81,6 +81,7 @@ class RateLimiter:
             quota = standing.quota
             raise RateLimitedError(
                 f"At most {quota.limit} requests in {quota.window_s} seconds.",
+                quota=quota.name,
                 retry_after_s=standing.reset_s,
                 limit=quota.limit,
                 window_s=quota.window_s,

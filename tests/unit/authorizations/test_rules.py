@@ -38,7 +38,6 @@ def profile(**changes: object) -> Profile:
         "config_version": 1,
         "status": "ACTIVE",
         "currency": "USD",
-        "usage": "multi",
         "expiry_year": 2030,
         "expiry_month": 12,
         "per_transaction": Decimal("50.00"),
@@ -122,3 +121,7 @@ def test_windows_begin_at_local_midnight(now: str, zone: str, day: str, month: s
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
     assert windows(moment(now), zone) == (moment(day), moment(month))
+
+
+def test_a_status_the_engine_does_not_know_is_no_reason_to_approve() -> None:
+    assert decide(asked(), profile(status="SUSPENDED"), NOW) == "card_cancelled"

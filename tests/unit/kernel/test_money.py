@@ -13,7 +13,6 @@ from cardwright.kernel.money import (
     THREE_DIGIT,
     TWO_DIGIT,
     ZERO_DIGIT,
-    Money,
     MoneyError,
     check_currency,
     check_minor_digits,
@@ -146,8 +145,3 @@ def test_amounts_in_yen_are_whole(amount: str, currency: str, whole: bool) -> No
         with pytest.raises(MoneyError, match="JPY") as refused:
             check_minor_digits(Decimal(amount), currency)
         assert refused.value.code == "amount_not_whole"
-
-
-def test_money_is_equal_by_amount_and_currency() -> None:
-    assert Money(Decimal("1.00"), "USD") == Money(Decimal("1.0"), "USD")
-    assert Money(Decimal("1.00"), "USD") != Money(Decimal("1.00"), "EUR")

@@ -76,9 +76,9 @@ class IdentityService:
         """
         return self._logins.login(email, password, address, request_id)
 
-    def verify_mfa(self, mfa_token: Secret[str], code: Secret[str], *, request_id: str | None) -> Tokens:
-        """Finish a login. Raises UnauthenticatedError mfa_token_invalid, mfa_code_invalid, mfa_code_used."""
-        return self._logins.verify_mfa(mfa_token, code, request_id)
+    def verify_mfa(self, mfa_token: Secret[str], code: Secret[str], *, address: str, request_id: str | None) -> Tokens:
+        """Finish a login. Raises RateLimitedError, UnauthenticatedError mfa_token_invalid, mfa_code_invalid, mfa_code_used."""
+        return self._logins.verify_mfa(mfa_token, code, address, request_id)
 
     def challenge(self, principal: Principal, code: Secret[str], *, request_id: str | None) -> AccessToken:
         """Step up. Raises ForbiddenError mfa_enrolment_required, account_locked; UnauthenticatedError mfa_code_*."""

@@ -56,17 +56,18 @@ class Logins:
             return self._owe(account, request_id)
         return self._let_in(account, request_id)
 
-    def verify_mfa(self, mfa_token: Secret[str], code: Secret[str], request_id: str | None) -> Tokens:
+    def verify_mfa(self, mfa_token: Secret[str], code: Secret[str], address: str, request_id: str | None) -> Tokens:
         """Finish a login with a second factor.
 
         Raises UnauthenticatedError mfa_token_invalid (also after five tries or five minutes), mfa_code_invalid,
-        mfa_code_used; UnavailableError.
+        mfa_code_used; RateLimitedError, UnavailableError.
         """
         tools = self._tools
         named = tokens.read_opaque(tools.sealer.keys_for("mfa-token"), MFA, mfa_token)
         if named is None:
             raise _token_refused()
         user_id, challenge_id = named
+        tools.ratelimit.login(address, b"mfa" + user_id.bytes)
         now = tools.clock.now()
         actor = Actor(user_id, _NOBODY, request_id)
         with tools.database.transaction(actor) as tx:

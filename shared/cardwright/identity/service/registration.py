@@ -8,7 +8,8 @@ from cardwright.identity import rules, store
 from cardwright.identity.ports import IdentityTools
 from cardwright.identity.service import people
 from cardwright.identity.service.logins import email_index
-from cardwright.identity.service.people import Person, key_context, load_person, seal
+from cardwright.identity.service.people import key_context, load_person, seal
+from cardwright.kernel.clock import rfc3339
 from cardwright.kernel.errors import BrokenInvariantError, FieldError, InvalidFieldsError, UnprocessableError
 from cardwright.kernel.rows import Role
 from cardwright.kernel.secret import Secret
@@ -28,6 +29,7 @@ class Applicant:
     first_name: str
     last_name: str
     password_hash: str
+    code_digest: bytes
 
 
 class Registration:
@@ -41,7 +43,8 @@ class Registration:
     ) -> None:
         """Register a cardholder and mail a code. Whether the address has an account shows in the mailbox alone.
 
-        A registration nobody confirmed is replaced by a later one of the same address: its password was never proven.
+        While nobody has confirmed the address, each registration of it waits with its own code, password and names; the one
+        whose code is confirmed becomes the account.
         Raises InvalidFieldsError, RateLimitedError, UnavailableError, ProviderRefusedError.
         """
         tools = self._tools
@@ -50,16 +53,15 @@ class Registration:
         names = rules.check_name("first_name", first_name), rules.check_name("last_name", last_name)
         index = email_index(tools, checked)
         tools.ratelimit.login(address, b"register" + index)
-        applicant = Applicant(checked, index, *names, passwords.hash_password(password))
         code = Secret(random_digits(rules.EMAIL_CODE_DIGITS))
-        digest = self._code_digest(index, code)
-        if self._create(applicant, digest, request_id) or self._replace(applicant, digest, request_id):
+        applicant = Applicant(checked, index, *names, passwords.hash_password(password), self._code_digest(index, code))
+        if self._create(applicant, request_id) or self._add(applicant, request_id):
             self._mail_code(checked, code)
         else:
             self._mail_note(checked)
 
     def verify_email(self, *, email: str, code: Secret[str], address: str, request_id: str | None) -> None:
-        """Confirm an address with the mailed code; five tries.
+        """Confirm an address with a mailed code; five tries. The registration it was mailed for becomes the account.
 
         Raises UnprocessableError email_code_invalid (wrong, spent, expired, unknown alike), InvalidFieldsError,
         RateLimitedError, UnavailableError.
@@ -126,7 +128,7 @@ class Registration:
             raise BrokenInvariantError("An address was taken and has no account.")
         return held.user_id
 
-    def _create(self, applicant: Applicant, code_digest: bytes, request_id: str | None) -> bool:
+    def _create(self, applicant: Applicant, request_id: str | None) -> bool:
         tools = self._tools
         user_id, now = tools.ids.new(), tools.clock.now()
         key, wrapped = tools.data_keys.generate(key_context(user_id))
@@ -149,30 +151,38 @@ class Registration:
             if not store.claim_email(tx, applicant.email_index, user_id):
                 return False
             store.insert_user(tx, user)
-            store.put_email_code(tx, user_id, code_digest, now + rules.EMAIL_CODE_AGE)
+            store.insert_pending(tx, self._pending(applicant, user_id, user.first_name_sealed, user.last_name_sealed))
             self._audit(tx, user_id, "user.registered", Role.CARDHOLDER)
         return True
 
-    def _replace(self, applicant: Applicant, code_digest: bytes, request_id: str | None) -> bool:
+    def _add(self, applicant: Applicant, request_id: str | None) -> bool:
         tools = self._tools
         held = self._find(applicant.email_index, request_id)
         if held is None or held.email_verified_at is not None:
             return False
         actor = Actor(held.user_id, _NOBODY, request_id)
-        person: Person = load_person(tools, actor, held.user_id)
+        person = load_person(tools, actor, held.user_id)
+        first_name = person.seal(people.FIRST_NAME, applicant.first_name)
+        last_name = person.seal(people.LAST_NAME, applicant.last_name)
         with tools.database.transaction(actor) as tx:
-            replaced = store.replace_unverified(
-                tx,
-                held.user_id,
-                email=person.seal(people.EMAIL, applicant.email),
-                first_name=person.seal(people.FIRST_NAME, applicant.first_name),
-                last_name=person.seal(people.LAST_NAME, applicant.last_name),
-                password_hash=applicant.password_hash,
-            )
-            if replaced:
-                store.put_email_code(tx, held.user_id, code_digest, tools.clock.now() + rules.EMAIL_CODE_AGE)
-                self._audit(tx, held.user_id, "user.registered_again", Role.CARDHOLDER)
-        return replaced
+            if not store.lock_unverified(tx, held.user_id):
+                return False
+            keep = rules.PENDING_REGISTRATIONS - 1
+            store.trim_pending(tx, held.user_id, keep, rules.CODE_TRIES, tools.clock.now())
+            store.insert_pending(tx, self._pending(applicant, held.user_id, first_name, last_name))
+            self._audit(tx, held.user_id, "user.registered_again", Role.CARDHOLDER)
+        return True
+
+    def _pending(self, applicant: Applicant, user_id: UUID, first_name: bytes, last_name: bytes) -> store.PendingRegistration:
+        return store.PendingRegistration(
+            user_id=user_id,
+            registration_id=self._tools.ids.new(),
+            digest=applicant.code_digest,
+            first_name_sealed=first_name,
+            last_name_sealed=last_name,
+            password_hash=applicant.password_hash,
+            expires_at=self._tools.clock.now() + rules.EMAIL_CODE_AGE,
+        )
 
     def _find(self, index: bytes, request_id: str | None) -> store.LoginRow | None:
         with self._tools.database.transaction(Actor(None, _NOBODY, request_id)) as tx:
@@ -198,7 +208,10 @@ class Registration:
             "email",
             email,
             "Confirm your e-mail address",
-            f"Your code is {code.reveal()}. It is valid for {hours} hours. If you did not register, ignore this message.",
+            # Whoever knows an address can register it: only the time tells the owner which code is the own one.
+            f"Your code is {code.reveal()}, for the registration at {rfc3339(self._tools.clock.now())}. It is valid for "
+            f"{hours} hours. If you did not register at that time, ignore this message: with its code you would confirm "
+            "the password of somebody else.",
             {"code": code.reveal()},
         )
 

@@ -8,11 +8,11 @@ from uuid import UUID
 from cardwright.audit import service as audit
 from cardwright.identity import rules, store
 from cardwright.identity.ports import IdentityTools
-from cardwright.identity.rules import Principal
+from cardwright.identity.rules import Principal, Standing
 from cardwright.identity.service import people
 from cardwright.identity.service.failures import count_failure
 from cardwright.identity.service.people import Person, load_person
-from cardwright.identity.service.sessions import ENROLLED, AccessToken, Sessions
+from cardwright.identity.service.sessions import AccessToken, Sessions
 from cardwright.kernel.errors import ConflictError, ForbiddenError, UnauthenticatedError
 from cardwright.kernel.secret import Secret
 from cardwright.platform.ids import random_bytes
@@ -106,6 +106,7 @@ class SecondFactors:
                 raise ConflictError("Another secret was asked for meanwhile.", code="totp_not_started")
             store.put_recovery_codes(tx, principal.user_id, digests)
             store.mark_second_factor(tx, principal.user_id, principal.session_id, now)
+            living = store.living_sessions(tx, principal.user_id, now)
             audit.append(
                 tx,
                 subject_type="user",
@@ -115,7 +116,8 @@ class SecondFactors:
                 occurred_at=now,
                 new={"kind": "totp", "recovery_codes": len(codes)},
             )
-        self._sessions.remember(principal.session_id, ENROLLED)
+        # Every session of the user may step up from now on, not this one alone.
+        self._sessions.renew(living, Standing(principal.role, principal.organization_id, mfa_enrolled=True))
         return codes, access
 
     def challenge(self, principal: Principal, code: Secret[str], request_id: str | None) -> AccessToken:

@@ -1,12 +1,13 @@
 """Sessions and the tokens that stand for them: issue, check, refresh, end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from cardwright.audit import service as audit
 from cardwright.identity import rules, store
 from cardwright.identity.ports import IdentityTools
-from cardwright.identity.rules import Claims, Principal
+from cardwright.identity.rules import Claims, Principal, Standing
 from cardwright.identity.service.failures import alert
 from cardwright.identity.service.people import Person, Profile
 from cardwright.kernel.errors import UnauthenticatedError
@@ -15,8 +16,13 @@ from cardwright.platform import tokens
 from cardwright.platform.postgres import Actor, Transaction
 
 REFRESH = "refresh"
-# What the cache says of a session: ended, or alive without or with a second factor.
-ENDED, ALIVE, ENROLLED = b"-", b"0", b"1"
+# What the cache says of a session that has ended; of a living one it keeps the standing.
+ENDED = b"-"
+# An end is final: what was read before it never takes its place.
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
+return 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,8 @@ class Sessions:
         )
 
     def authenticate(self, token: str) -> Principal:
-        """Turn an access token into the one it stands for, if its session is alive.
+        """Turn an access token into the one it stands for, if its session is alive. Role, organization and enrolment are the
+        user's of now (SESSION_CACHE_S seconds old at most), not those of the day the token was signed.
 
         Raises UnauthenticatedError invalid_token, token_expired, session_ended; UnavailableError.
         """
@@ -92,16 +99,16 @@ class Sessions:
             )
         )
         standing = self._standing(claims)
-        if standing == ENDED:
+        if standing is None:
             raise UnauthenticatedError("The session has ended.", code="session_ended")
         return Principal(
             user_id=claims.user_id,
-            role=claims.role,
+            role=standing.role,
             session_id=claims.session_id,
-            organization_id=claims.organization_id,
+            organization_id=standing.organization_id,
             auth_time=claims.auth_time,
             mfa_at=claims.mfa_at,
-            mfa_enrolled=standing == ENROLLED,
+            mfa_enrolled=standing.mfa_enrolled,
         )
 
     def refresh(self, refresh_token: Secret[str], request_id: str | None) -> Tokens:
@@ -122,7 +129,8 @@ class Sessions:
         if found is None or row is None:
             raise _refresh_invalid()
         # Keys are asked before the old token is spent: a failure leaves the caller with one that still works.
-        access = self.access_token(found[0])
+        session, standing = found
+        access = self.access_token(session)
         profile = Person(tools.data_keys, row).profile()
         renewed = self._make_refresh(user_id, session_id)
         with tools.database.transaction(actor) as tx:
@@ -131,9 +139,11 @@ class Sessions:
                 self._audit_end(tx, user_id, session_id, "refresh_token_reused")
                 alert(tx, tools, user_id, "refresh_token_reused", now, session_id=str(session_id))
         if outcome == "rotated":
+            # The new token may say another role than the cache: it counts from its first use.
+            self.renew([session_id], standing)
             return Tokens(access, renewed, profile)
         if outcome == "reused":
-            self.remember(session_id, ENDED)
+            self._remember_end(session_id)
             raise UnauthenticatedError("This refresh token was used before; the session has ended.", code="refresh_token_reused")
         raise _refresh_invalid()
 
@@ -143,21 +153,32 @@ class Sessions:
         with self._tools.database.transaction(actor) as tx:
             if store.revoke_session(tx, principal.user_id, principal.session_id, "logout", self._tools.clock.now()):
                 self._audit_end(tx, principal.user_id, principal.session_id, "logout")
-        self.remember(principal.session_id, ENDED)
+        self._remember_end(principal.session_id)
 
-    def remember(self, session_id: UUID, standing: bytes) -> None:
-        """Put what is now true of a session in the cache, over what may be there."""
-        self._tools.cache.exchange([("SET", _key(session_id), standing, "EX", rules.SESSION_CACHE_S)])
+    def renew(self, session_ids: Sequence[UUID], standing: Standing) -> None:
+        """Put what is now true of sessions in the cache, over what may be there but their end."""
+        value = standing.encoded()
+        self._tools.cache.exchange(
+            [("EVAL", _RENEW, 1, _key(session_id), ENDED, value, rules.SESSION_CACHE_S) for session_id in session_ids]
+        )
 
-    def _standing(self, claims: Claims) -> bytes:
+    def _remember_end(self, session_id: UUID) -> None:
+        self._tools.cache.exchange([("SET", _key(session_id), ENDED, "EX", rules.SESSION_CACHE_S)])
+
+    def _standing(self, claims: Claims) -> Standing | None:
         cached = self._tools.cache.get_many([_key(claims.session_id)])
-        if cached is not None and cached[0] in (ENDED, ALIVE, ENROLLED):
-            return cached[0]
-        with self._tools.database.transaction(Actor(claims.user_id, claims.role)) as tx:
+        held = cached[0] if cached is not None else None
+        if held == ENDED:
+            return None
+        if held is not None and (known := Standing.decoded(held)) is not None:
+            return known
+        # The own session is read: it needs no role, and the one in the token may be gone.
+        with self._tools.database.transaction(Actor(claims.user_id, "nobody")) as tx:
             found = store.load_session(tx, claims.user_id, claims.session_id, self._tools.clock.now())
-        standing = ENDED if found is None else ENROLLED if found[1] else ALIVE
+        standing = None if found is None else found[1]
+        value = ENDED if standing is None else standing.encoded()
         # NX: what a logout wrote while this was read stays.
-        self._tools.cache.send([("SET", _key(claims.session_id), standing, "EX", rules.SESSION_CACHE_S, "NX")])
+        self._tools.cache.send([("SET", _key(claims.session_id), value, "EX", rules.SESSION_CACHE_S, "NX")])
         return standing
 
     def _make_refresh(self, user_id: UUID, session_id: UUID) -> Secret[str]:
