@@ -7,7 +7,7 @@ from fastapi import Depends
 
 from cardwright.compose.api import Api
 from cardwright.compose.restore import prepare
-from cardwright.compose.workers import Workers
+from cardwright.compose.workers import workers
 from cardwright.http.call import Call, Reply
 from cardwright.http.endpoint import Endpoint, current_call
 from cardwright.kernel.rows import Capability, Http
@@ -24,11 +24,5 @@ def _root(needs: frozenset[Capability]) -> Api:
 
 def door(row: Http) -> Endpoint[Api]:
     """Host a row; its capabilities are all its composition root gives."""
-    prepare(row.needs)
+    prepare(row.needs, _root.cache_clear)
     return Endpoint(row, _root)
-
-
-@cache
-def workers(needs: frozenset[Capability]) -> Workers:
-    """The composition root of functions that act for no user: queues, schedules, signed events."""
-    return Workers(needs)

@@ -22,7 +22,7 @@ from infra.network import NetworkStack
 from infra.objects import ObjectsStack
 from infra.queues import QueuesStack
 from infra.secrets import SecretsStack
-from infra.stages import Stage
+from infra.stages import PLACEHOLDER_ACCOUNT, Stage
 
 MIGRATIONS = "migrations"
 # CDK would tag it, CloudFormation's schema says no.
@@ -115,13 +115,20 @@ def _run_migrations(stack: FunctionsStack | None, data: DataStack) -> None:
     if stack is None:
         return
     stack.add_stack_dependency(data)
-    if not (packaging.CERTIFICATES / "rds.pem").exists():
-        cdk.Annotations.of(stack).add_warning_v2(
-            "cardwright:certificates",
-            "layers/certificates/rds.pem is missing: migrations will refuse to connect (docs/operations/deploy.md)",
-        )
+    require_authorities(stack)
     for function in stack.functions.values():
         triggers.Trigger(stack, "Run", handler=function, timeout=cdk.Duration.minutes(15), execute_on_handler_change=True)
+
+
+def require_authorities(stack: cdk.Stack, authorities: Path = packaging.CERTIFICATES / "rds.pem") -> None:
+    """Say when the authorities of RDS are missing: an error, which stops a deployment, wherever there is an account to deploy to."""
+    if authorities.exists():
+        return
+    missing = "layers/certificates/rds.pem is missing: migrations will refuse to connect (docs/operations/deploy.md)"
+    if stack.account == PLACEHOLDER_ACCOUNT:
+        cdk.Annotations.of(stack).add_warning_v2("cardwright:certificates", missing)
+    else:
+        cdk.Annotations.of(stack).add_error(missing)
 
 
 def _tag(stage: Stage, stacks: Mapping[str, cdk.Stack]) -> None:

@@ -169,7 +169,9 @@ class FunctionsStack(cdk.Stack):
             retention=retention(stage.log_days),
             removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
-        secrets = Service.SECRETS in capabilities.services(row.needs)
+        snapshot = not isinstance(row, Url | Task)
+        # The extension wants a session token that a restored sandbox has not (docs/decisions/0017).
+        extension = not snapshot and Service.SECRETS in capabilities.services(row.needs)
         function = lambda_.Function(
             self,
             pascal(row.name),
@@ -187,9 +189,9 @@ class FunctionsStack(cdk.Stack):
             environment=self._environment(row),
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
-            snap_start=None if isinstance(row, Url | Task) else lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snapshot else None,
             reserved_concurrent_executions=(row.reserved_concurrency or None) if isinstance(row, Url) else None,
-            params_and_secrets=self._secrets_extension() if secrets else None,
+            params_and_secrets=self._secrets_extension() if extension else None,
             **self._placement(row),  # type: ignore[arg-type]  # keyword arguments of one call, in one table
         )
         cdk.Annotations.of(function).acknowledge_warning(
@@ -202,7 +204,7 @@ class FunctionsStack(cdk.Stack):
             version=function.current_version,
             provisioned_concurrent_executions=self._provisioned(row),
         )
-        self._start(row, function, alias)
+        self._start(row, alias)
         self._alarm(row, function)
         return function
 
@@ -220,7 +222,7 @@ class FunctionsStack(cdk.Stack):
             log_level=lambda_.ParamsAndSecretsLogLevel.WARN,
         )
 
-    def _start(self, row: Row, function: lambda_.Function, alias: lambda_.Alias) -> None:
+    def _start(self, row: Row, alias: lambda_.Alias) -> None:
         """What starts a row's function besides the API, which names the alias by its ARN."""
         match row:
             case Url():
@@ -243,14 +245,7 @@ class FunctionsStack(cdk.Stack):
                     # A run that could not start is not repeated: the next one does its work.
                     targets=[targets.LambdaFunction(alias, retry_attempts=0, max_event_age=cdk.Duration.seconds(60))],
                 )
-                lambda_.EventInvokeConfig(
-                    self,
-                    f"{pascal(row.name)}Async",
-                    function=function,
-                    qualifier=ALIAS,
-                    retry_attempts=0,
-                    max_event_age=cdk.Duration.seconds(60),
-                )
+                alias.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.seconds(60))
             case _:
                 pass
 

@@ -123,7 +123,9 @@ def log_in(service: IdentityService, tools: Tools, who: Someone, steps_ahead: in
     outcome = service.login(who.email, PASSWORD, address=ADDRESS, request_id=None)
     if isinstance(outcome, SecondFactorOwed):
         assert who.totp_secret is not None
-        return service.verify_mfa(outcome.mfa_token, totp_code(tools, who.totp_secret, steps_ahead), request_id=None)
+        return service.verify_mfa(
+            outcome.mfa_token, totp_code(tools, who.totp_secret, steps_ahead), address=ADDRESS, request_id=None
+        )
     return outcome
 
 

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from cardwright.authorizations.rules import Decision
-from cardwright.compose.authorization import Authorization, root
+from cardwright.compose.authorization import Authorization, root, warm
 from cardwright.http import problems
 from cardwright.kernel.clock import rfc3339
-from cardwright.kernel.errors import InvalidRequestError, NotFoundError, PayloadTooLargeError
+from cardwright.kernel.errors import InvalidRequestError, NotFoundError, PayloadTooLargeError, UnsupportedMediaTypeError
 from cardwright.kernel.ids import sane_request_id
 from cardwright.kernel.signatures import verify
 from cardwright.platform import metrics
@@ -18,6 +18,9 @@ from functions.authorizations import shapes
 from functions.authorizations.routes import AUTHORIZE_TRANSACTION
 
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+warm(AUTHORIZE_TRANSACTION.needs)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -60,6 +63,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def _decide(parts: Authorization, event: dict[str, Any], headers: dict[str, str]) -> Decision:
     if _method(event) != "POST":
         raise NotFoundError("There is nothing here.")
+    content_type = headers.get("content-type")
+    if content_type is not None and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaTypeError("Send application/json.")
     body = _body(event)
     verify(parts.inbound_secrets(), headers, body, parts.clock.now())
     return parts.service.evaluate(shapes.parse(body))

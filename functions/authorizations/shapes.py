@@ -1,6 +1,9 @@
 """The authorization request as the network sends it (CONTRACT, from the processor); unknown fields are ignored."""
 
+import re
+from datetime import datetime
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -8,20 +11,56 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    StrictBool,
     StringConstraints,
     ValidationError,
     model_validator,
 )
 
 from cardwright.authorizations.rules import AuthorizationRequest, Merchant
+from cardwright.cards.rules import holds_card_number
 from cardwright.kernel import jsontext
 from cardwright.kernel.errors import InvalidRequestError
-from cardwright.kernel.money import MoneyError, check_currency, check_minor_digits, parse_amount
+from cardwright.kernel.money import CURRENCIES, THREE_DIGIT, MoneyError, check_currency, check_minor_digits, parse_amount
+
+_MERCHANT_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?", re.ASCII)
+_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
+
+
+def _within(value: Decimal, bound: int) -> Decimal:
+    if not value.is_finite() or abs(value) > bound:
+        raise ValueError("out of range")
+    return value
+
+
+def _merchant_amount(value: object) -> Decimal:
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    if _MERCHANT_AMOUNT.fullmatch(text) is None:
+        raise ValueError("not an amount")
+    return Decimal(text)
+
+
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES and code not in THREE_DIGIT:
+        raise ValueError("not an ISO 4217 code")
+    return code
+
+
+def _moment(text: str) -> str:
+    """The text itself, which is kept as it was told, once it is a time with an offset (RFC 3339)."""
+    if _RFC3339.match(text) is None or datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("not a time")
+    return text
+
 
 _Amount = Annotated[Decimal, BeforeValidator(parse_amount)]
 _Currency = Annotated[str, StringConstraints(min_length=3, max_length=3), AfterValidator(check_currency)]
 _Id = Annotated[str, StringConstraints(pattern=r"^[!-z|~]{1,128}$")]  # printable ASCII without braces, which mark cache hash tags
 _Text = Annotated[str, StringConstraints(max_length=200)]
+# Free text of the network's: what may be a card number in it goes no further (PCI DSS 3.4.1).
+_FreeText = Annotated[_Text, AfterValidator(lambda value: "****" if holds_card_number(value) else value)]
+# In the merchant's currency, which may have three minor digits.
+_MerchantAmount = Annotated[Decimal, BeforeValidator(_merchant_amount)]
 _Coordinate = Annotated[Decimal, BeforeValidator(lambda value: Decimal(value) if isinstance(value, int | str) else value)]
 
 
@@ -34,8 +73,8 @@ class MerchantIn(_Incoming):
 
     category_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
     id: _Text | None = None
-    name: _Text | None = None
-    city: _Text | None = None
+    name: _FreeText | None = None
+    city: _FreeText | None = None
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,3}$")] | None = None
     latitude: Annotated[_Coordinate, AfterValidator(lambda value: _within(value, 90))] | None = None
     longitude: Annotated[_Coordinate, AfterValidator(lambda value: _within(value, 180))] | None = None
@@ -50,14 +89,14 @@ class AuthorizationIn(_Incoming):
     original_authorization_id: _Id | None = None
     amount: _Amount
     currency: _Currency
-    merchant_amount: _Amount | None = None
-    merchant_currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
-    partial_approval: bool = False
+    merchant_amount: _MerchantAmount | None = None
+    merchant_currency: Annotated[str, AfterValidator(_known_currency)] | None = None
+    partial_approval: StrictBool = False
     merchant: MerchantIn
     channel: Literal["ecommerce", "contactless", "chip", "magstripe", "atm", "recurring"] | None = None
-    device_id: _Text | None = None
-    ip: _Text | None = None
-    occurred_at: Annotated[str, StringConstraints(max_length=40)] | None = None
+    device_id: _FreeText | None = None
+    ip: Annotated[str, AfterValidator(lambda value: str(ip_address(value)))] | None = None
+    occurred_at: Annotated[str, StringConstraints(max_length=40), AfterValidator(_moment)] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -65,12 +104,6 @@ class AuthorizationIn(_Incoming):
         if self.type == "incremental" and self.original_authorization_id is None:
             raise ValueError("an incremental authorization names its original")
         return self
-
-
-def _within(value: Decimal, bound: int) -> Decimal:
-    if not value.is_finite() or abs(value) > bound:
-        raise ValueError("out of range")
-    return value
 
 
 def parse(body: bytes) -> AuthorizationRequest:

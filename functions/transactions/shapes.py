@@ -33,7 +33,8 @@ class TransactionResponse(BaseModel):
     approved_amount: Amount
     cleared_amount: Amount
     currency: str
-    merchant_amount: Amount | None = Field(description="In the merchant's currency, where the network told it.")
+    # As the network told it: a merchant's currency may have three minor digits.
+    merchant_amount: str | None = Field(description="In the merchant's currency, where the network told it.", examples=["39.00"])
     merchant_currency: str | None
     merchant: MerchantResponse
     channel: str | None

@@ -13,6 +13,7 @@ import uvicorn
 
 from cardwright.kernel.rows import Capability, Http, Row, Url
 from local.gateway.invoker import Handlers, Invoker, log_failure
+from local.gateway.protocol import ProblemProtocol
 from local.gateway.rest import RestApp
 from local.gateway.url import UrlApp
 from local.hosting import load_rows, tell_ready
@@ -59,7 +60,7 @@ async def serve(app: RestApp | UrlApp, listener: socket.socket, ready: Callable[
     config = uvicorn.Config(
         app,
         backlog=1,
-        http="httptools",
+        http=ProblemProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason
 from cardwright.authorizations.service import AuthorizationService, decision_key
+from cardwright.cards.rules import profile_key
 from cardwright.kernel.clock import FixedClock
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource

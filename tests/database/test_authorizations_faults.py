@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from cardwright.authorizations.service import AuthorizationService, decision_key
+from cardwright.cards.rules import profile_key
 from cardwright.kernel.clock import FixedClock
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource

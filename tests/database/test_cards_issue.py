@@ -252,7 +252,8 @@ def test_five_cards_an_hour_and_no_refusal_or_repetition_counts(world: CardWorld
     service.issue_card(holder, world.wish(), first)
     with pytest.raises(RateLimitedError) as refusal:
         service.issue_card(holder, world.wish(), world.ids.new())
-    assert (refusal.value.retry_after_s, refusal.value.limit, refusal.value.window_s) == (3000, 5, 3600)
+    said = refusal.value
+    assert (said.quota, said.retry_after_s, said.limit, said.window_s) == ("card_creations", 3000, 5, 3600)
     world.clock.at = NOW + timedelta(minutes=60)
     service.issue_card(holder, world.wish(), world.ids.new())
     assert len(world.sql("SELECT 1 FROM virtual_cards WHERE user_id = %s", holder.user_id)) == 6

@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from cardwright.identity.service import IdentityService, Tokens
+from cardwright.identity.service import IdentityService, Tokens, registration
 from cardwright.kernel.errors import (
     BrokenInvariantError,
     CardwrightError,
@@ -78,19 +78,66 @@ def test_a_known_address_answers_alike_and_is_mailed_a_note(identity: IdentitySe
     assert login_code(identity, someone.email) == "in"
 
 
-def test_a_registration_nobody_confirmed_is_replaced(identity: IdentityService, tools: Tools) -> None:
-    email = new_email()
-    register(identity, email, OTHER_PASSWORD, first_name="Mallory")
-    old = tools.messages.code(email)
-    register(identity, email)
-    new = tools.messages.code(email)
-    if old != new:
-        not_confirmed(identity, email, old)
-    confirm(identity, email, new)
+def two_registrations(identity: IdentityService, tools: Tools, *, owner_first: bool) -> tuple[str, Secret[str], Secret[str]]:
+    """An address that its owner and a stranger have registered, the owner's code and the stranger's."""
+    email, codes = new_email(), {}
+    for owner in (owner_first, not owner_first):
+        register(identity, email, PASSWORD if owner else OTHER_PASSWORD, "Grace" if owner else "Mallory")
+        codes[owner] = tools.messages.code(email)
+    return email, codes[True], codes[False]
+
+
+@pytest.mark.parametrize("owner_first", [True, False])
+def test_a_code_confirms_the_registration_it_was_mailed_for(identity: IdentityService, tools: Tools, owner_first: bool) -> None:
+    email, owners, strangers = two_registrations(identity, tools, owner_first=owner_first)
+    if owners == strangers:
+        pytest.skip("both drew the same code")
+    confirm(identity, email, owners)
     assert login_code(identity, email, OTHER_PASSWORD) == "invalid_credentials"
     tokens = identity.login(email, PASSWORD, address=ADDRESS, request_id=None)
     assert isinstance(tokens, Tokens)
     assert tokens.profile.first_name == "Grace"
+    not_confirmed(identity, email, strangers)
+    assert login_code(identity, email, OTHER_PASSWORD) == "invalid_credentials"
+
+
+def test_a_code_two_registrations_drew_confirms_neither(identity: IdentityService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registration, "random_digits", lambda _: "123456")
+    email = new_email()
+    register(identity, email)
+    register(identity, email, OTHER_PASSWORD)
+    not_confirmed(identity, email, Secret("123456"))
+
+
+def test_a_later_registration_gives_an_earlier_code_no_new_tries(identity: IdentityService, tools: Tools) -> None:
+    email = new_email()
+    register(identity, email)
+    first = tools.messages.code(email)
+    for _ in range(5):
+        not_confirmed(identity, email, other(first))
+    register(identity, email, OTHER_PASSWORD)
+    if first != tools.messages.code(email):
+        not_confirmed(identity, email, first)
+    confirm(identity, email, tools.messages.code(email))
+    assert login_code(identity, email, OTHER_PASSWORD) == "in"
+
+
+def test_five_registrations_of_an_address_wait_and_the_oldest_makes_room(
+    identity: IdentityService, tools: Tools, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email, drawn = new_email(), iter(f"{number:06d}" for number in range(100))
+    monkeypatch.setattr(registration, "random_digits", lambda _: next(drawn))
+    for _ in range(6):
+        register(identity, email)
+        tools.advance(timedelta(seconds=1))
+    with psycopg.connect(database_url) as connection:
+        held = "SELECT count(*) FROM pending_registrations JOIN user_emails USING (user_id) WHERE email_index = %s"
+        index = tools.mac.mac("email", Secret(email.encode()))
+        assert connection.execute(held, (index,)).fetchone() == (5,)
+        not_confirmed(identity, email, Secret("000000"))
+        confirm(identity, email, Secret("000001"))
+        connection.commit()
+        assert connection.execute(held, (index,)).fetchone() == (0,)
 
 
 def test_a_code_ends_after_five_wrong_tries(identity: IdentityService, tools: Tools) -> None:
@@ -233,7 +280,10 @@ def test_a_user_sees_own_rows_only(tools: Tools, someone: Someone, enrolled: Som
     [
         "SELECT password_hash FROM users",
         "SELECT refresh_digest FROM sessions",
-        "SELECT digest FROM email_codes",
+        "SELECT digest FROM pending_registrations",
+        "SELECT password_hash FROM pending_registrations",
+        "UPDATE pending_registrations SET tries = 0",
+        "UPDATE users SET first_name_sealed = first_name_sealed",
         "UPDATE users SET role = 'admin'",
         "UPDATE users SET email_verified_at = created_at",
         "DELETE FROM users",

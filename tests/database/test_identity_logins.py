@@ -136,6 +136,22 @@ def test_the_eleventh_login_in_fifteen_minutes_is_refused(identity: IdentityServ
     assert isinstance(login(identity, someone.email), Tokens)
 
 
+def test_the_eleventh_second_factor_in_fifteen_minutes_is_refused(
+    identity: IdentityService, tools: Tools, enrolled: Someone
+) -> None:
+    tools.ratelimit = RateLimiter(tools.cache, tools.clock, tools.ids, enabled=True)
+    log_in(identity, tools, enrolled)
+    token = owed(identity, enrolled)
+    assert enrolled.totp_secret is not None
+    for _ in range(9):
+        with pytest.raises(UnauthenticatedError):
+            identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), address=ADDRESS, request_id=None)
+    fresh = totp_code(tools, enrolled.totp_secret, 1)
+    with pytest.raises(RateLimitedError):
+        identity.verify_mfa(token, fresh, address=ADDRESS, request_id=None)
+    assert identity.verify_mfa(token, fresh, address="192.0.2.8", request_id=None).profile.mfa_enrolled
+
+
 def test_an_old_hash_is_renewed_at_login(
     identity: IdentityService, someone: Someone, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,11 +174,11 @@ def test_an_old_hash_is_renewed_at_login(
 def test_a_second_factor_is_owed_and_finishes_the_login(identity: IdentityService, tools: Tools, enrolled: Someone) -> None:
     token = owed(identity, enrolled)
     assert enrolled.totp_secret is not None
-    tokens = identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), request_id=None)
+    tokens = identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), address=ADDRESS, request_id=None)
     principal = identity.authenticate(tokens.access.token.reveal())
     assert (principal.mfa_at, principal.mfa_enrolled) == (tools.clock.now(), True)
     with pytest.raises(UnauthenticatedError, match="log in again"):
-        identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret, 1), request_id=None)
+        identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret, 1), address=ADDRESS, request_id=None)
 
 
 @pytest.mark.parametrize(("steps", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
@@ -173,10 +189,10 @@ def test_codes_of_the_neighbouring_steps_are_taken(
     code = totp_code(tools, enrolled.totp_secret, steps)
     token = owed(identity, enrolled)
     if taken:
-        assert identity.verify_mfa(token, code, request_id=None).profile.mfa_enrolled
+        assert identity.verify_mfa(token, code, address=ADDRESS, request_id=None).profile.mfa_enrolled
     else:
         with pytest.raises(UnauthenticatedError) as caught:
-            identity.verify_mfa(token, code, request_id=None)
+            identity.verify_mfa(token, code, address=ADDRESS, request_id=None)
         assert caught.value.code == "mfa_code_invalid"
 
 
@@ -196,7 +212,7 @@ def test_a_code_is_taken_once_by_twenty_at_the_same_moment(identity: IdentitySer
 
     def verify(token: Secret[str]) -> str:
         try:
-            identity.verify_mfa(token, code, request_id=None)
+            identity.verify_mfa(token, code, address=ADDRESS, request_id=None)
             return "in"
         except UnauthenticatedError as error:
             return error.code
@@ -213,9 +229,9 @@ def test_a_challenge_ends_after_five_tries(identity: IdentityService, tools: Too
     token = owed(identity, enrolled)
     for _ in range(5):
         with pytest.raises(UnauthenticatedError):
-            identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret, 9), request_id=None)
+            identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret, 9), address=ADDRESS, request_id=None)
     with pytest.raises(UnauthenticatedError) as caught:
-        identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), request_id=None)
+        identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), address=ADDRESS, request_id=None)
     assert caught.value.code == "mfa_token_invalid"
     assert log_in(identity, tools, enrolled).profile.user_id == enrolled.user_id
 
@@ -226,9 +242,11 @@ def test_a_used_code_costs_no_try(identity: IdentityService, tools: Tools, enrol
     token = owed(identity, enrolled)
     for _ in range(7):
         with pytest.raises(UnauthenticatedError) as caught:
-            identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), request_id=None)
+            identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), address=ADDRESS, request_id=None)
         assert caught.value.code == "mfa_code_used"
-    assert identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret, 1), request_id=None).profile.mfa_enrolled
+    assert identity.verify_mfa(
+        token, totp_code(tools, enrolled.totp_secret, 1), address=ADDRESS, request_id=None
+    ).profile.mfa_enrolled
 
 
 def test_wrong_codes_lock_the_account_over_many_challenges(
@@ -237,7 +255,9 @@ def test_wrong_codes_lock_the_account_over_many_challenges(
     assert enrolled.totp_secret is not None
     for _ in range(10):
         with pytest.raises(UnauthenticatedError):
-            identity.verify_mfa(owed(identity, enrolled), totp_code(tools, enrolled.totp_secret, 9), request_id=None)
+            identity.verify_mfa(
+                owed(identity, enrolled), totp_code(tools, enrolled.totp_secret, 9), address=ADDRESS, request_id=None
+            )
     assert refused(identity, enrolled.email).code == "invalid_credentials"
     assert alerts(database_url, enrolled.user_id) == ["account_locked"]
 
@@ -247,14 +267,14 @@ def test_a_challenge_ends_after_five_minutes(identity: IdentityService, tools: T
     token = owed(identity, enrolled)
     tools.advance(timedelta(minutes=5))
     with pytest.raises(UnauthenticatedError) as caught:
-        identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), request_id=None)
+        identity.verify_mfa(token, totp_code(tools, enrolled.totp_secret), address=ADDRESS, request_id=None)
     assert caught.value.code == "mfa_token_invalid"
 
 
 @pytest.mark.parametrize("token", ["", "mfa_", "mfa_AAAA", "refresh_AAAA", "mfa_" + "é" * 40, "x" * 5000])
 def test_a_token_we_did_not_make_is_refused(identity: IdentityService, token: str) -> None:
     with pytest.raises(UnauthenticatedError) as caught:
-        identity.verify_mfa(Secret(token), Secret("123456"), request_id=None)
+        identity.verify_mfa(Secret(token), Secret("123456"), address=ADDRESS, request_id=None)
     assert caught.value.code == "mfa_token_invalid"
 
 
@@ -263,7 +283,7 @@ def test_a_refresh_token_is_no_mfa_token(identity: IdentityService, someone: Som
     assert isinstance(tokens, Tokens)
     disguised = Secret(tokens.refresh.reveal().replace("refresh_", "mfa_"))
     with pytest.raises(UnauthenticatedError):
-        identity.verify_mfa(disguised, Secret("123456"), request_id=None)
+        identity.verify_mfa(disguised, Secret("123456"), address=ADDRESS, request_id=None)
 
 
 def test_a_step_up_gives_a_fresh_token(identity: IdentityService, tools: Tools, enrolled: Someone) -> None:
@@ -312,9 +332,11 @@ def test_enrolment_counts_once_confirmed_and_its_recovery_codes_work_once(
     stepped = identity.authenticate(access.token.reveal())
     assert (stepped.mfa_enrolled, stepped.mfa_at) == (True, tools.clock.now())
     assert len({code.reveal() for code in codes}) == 10
-    assert identity.verify_mfa(owed(identity, someone), Secret(codes[3].reveal().upper()), request_id=None).profile.mfa_enrolled
+    assert identity.verify_mfa(
+        owed(identity, someone), Secret(codes[3].reveal().upper()), address=ADDRESS, request_id=None
+    ).profile.mfa_enrolled
     with pytest.raises(UnauthenticatedError) as used:
-        identity.verify_mfa(owed(identity, someone), codes[3], request_id=None)
+        identity.verify_mfa(owed(identity, someone), codes[3], address=ADDRESS, request_id=None)
     assert used.value.code == "mfa_code_invalid"
     with pytest.raises(CardwrightError) as again:
         identity.enrol_totp(principal, request_id=None)

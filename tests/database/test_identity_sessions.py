@@ -6,7 +6,7 @@ import hmac
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -15,13 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
+from cardwright.identity.rules import Standing
 from cardwright.identity.service import IdentityService, Tokens
+from cardwright.identity.service.sessions import Sessions
 from cardwright.kernel.errors import CardwrightError, UnauthenticatedError
+from cardwright.kernel.rows import Role
 from cardwright.kernel.secret import Secret
 from cardwright.platform import tokens as token_tools
 from cardwright.platform.cache import Cache
 from cardwright.platform.keys import SigningKeys
-from tests.fix_identity import PUBLIC_URL, KeyArns, Someone, StageSettings, Tools, log_in
+from tests.fix_identity import PASSWORD, PUBLIC_URL, KeyArns, Someone, StageSettings, Tools, log_in, new_email, totp_code
 
 
 def part(value: object) -> str:
@@ -203,6 +206,55 @@ def test_what_logout_wrote_is_not_overwritten_by_a_slower_reader(
     key = f"session:{{{opened(granted.access.token.reveal(), 1)['sid']}}}"
     tools.cache.exchange([("SET", key, b"-", "EX", 60)])
     assert refusal(identity, granted.access.token.reveal()) == "session_ended"
+
+
+def be(database_url: str, user_id: UUID, role: str) -> None:
+    """Give somebody another role, as an operator does."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE users SET role = %s WHERE user_id = %s", (role, user_id))
+
+
+def test_a_demotion_counts_for_tokens_signed_before_it(identity: IdentityService, tools: Tools, database_url: str) -> None:
+    email = new_email()
+    agent = Someone(identity.provision_user(email, PASSWORD, Role.SUPPORT, "Ada", "Lovelace"), email, None)
+    granted = log_in(identity, tools, agent)
+    token = granted.access.token.reveal()
+    assert identity.authenticate(token).role is Role.SUPPORT
+    be(database_url, agent.user_id, "cardholder")
+    renewed = identity.refresh(granted.refresh, request_id=None)
+    assert opened(renewed.access.token.reveal(), 1)["role"] == "cardholder"
+    # Both in the cache, which the refresh has told, and without one.
+    assert opened(token, 1)["role"] == "support"
+    assert identity.authenticate(token).role is Role.CARDHOLDER
+    tools.cache = Cache("redis://127.0.0.1:1", connect_s=0.2)
+    assert identity.authenticate(token).role is Role.CARDHOLDER
+
+
+def test_what_another_version_cached_is_read_anew(identity: IdentityService, tools: Tools, granted: Tokens) -> None:
+    token = granted.access.token.reveal()
+    for held in (b"1", b"god - 1", b"admin - 2", b"admin x 1", b"\xff"):
+        tools.cache.exchange([("SET", f"session:{{{opened(token, 1)['sid']}}}", held, "EX", 60)])
+        principal = identity.authenticate(token)
+        assert (principal.role, principal.mfa_enrolled) == (Role.CARDHOLDER, False)
+
+
+def test_an_enrolment_counts_for_every_session_of_the_user(identity: IdentityService, tools: Tools, someone: Someone) -> None:
+    here, there, gone = (log_in(identity, tools, someone).access.token.reveal() for _ in range(3))
+    principal, elsewhere, left = (identity.authenticate(token) for token in (here, there, gone))
+    identity.logout(left, request_id=None)
+    enrolment = identity.enrol_totp(principal, request_id=None)
+    identity.confirm_totp(principal, totp_code(tools, enrolment.secret), request_id=None)
+    assert not elsewhere.mfa_enrolled
+    assert identity.authenticate(there).mfa_enrolled
+    assert refusal(identity, gone) == "session_ended"
+
+
+def test_a_renewed_standing_never_takes_the_place_of_an_end(identity: IdentityService, tools: Tools, granted: Tokens) -> None:
+    token = granted.access.token.reveal()
+    principal = identity.authenticate(token)
+    identity.logout(principal, request_id=None)
+    Sessions(tools).renew([principal.session_id], Standing(Role.CARDHOLDER, None, mfa_enrolled=True))
+    assert refusal(identity, token) == "session_ended"
 
 
 def test_a_session_that_is_not_there_is_refused(identity: IdentityService, tools: Tools, granted: Tokens) -> None:

@@ -71,6 +71,21 @@ def test_events_go_to_those_who_want_them(world: WebhookWorld) -> None:
     assert reached("webhook.verification_requested_by_nobody", card) == set()
 
 
+def test_who_is_staff_no_more_hears_nothing_more(world: WebhookWorld) -> None:
+    user, agent = world.add_user(), world.add_user("support")
+    world.subscribe(agent, "card.created")
+    world.sender.script = answer(500)
+    world.consume(world.event(user))
+    assert len(world.sender.events()) == 1
+    world.sql("UPDATE users SET role = 'cardholder' WHERE user_id = %s", agent.user_id)
+    world.consume(world.event(user), world.event(agent))
+    world.advance(hours=1)
+    assert world.retry() == 0
+    assert len(world.sender.events()) == 1
+    world.sql("UPDATE users SET role = 'admin' WHERE user_id = %s", agent.user_id)
+    assert world.retry() == 1
+
+
 def test_a_message_that_comes_again_makes_no_second_delivery(world: WebhookWorld) -> None:
     user = world.add_user()
     world.subscribe(user)

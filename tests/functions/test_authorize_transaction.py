@@ -10,15 +10,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from cardwright.authorizations import service as engine
+from cardwright.cards.rules import profile_key
 from cardwright.compose import authorization as compose
 from cardwright.compose import resources, settings
 from cardwright.kernel.rows import Capability
 from functions.authorizations.authorize_transaction import handler
 from tests.builders import SeededCard, add_card
 from tests.fakes.secrets_extension import Extension, serving_secrets
+from tests.pans import pan
 
 Event = dict[str, Any]
 SECRETS = ["whsec_" + base64.b64encode(os.urandom(24)).decode() for _ in range(2)]
@@ -279,6 +282,12 @@ def test_a_body_that_is_no_request_is_400(raw: bytes, code: str) -> None:
         ({"authorization_id": "x" * 129}, "authorization_id"),
         ({"card_token": "tok{x}"}, "card_token"),
         ({"card_token": 7}, "card_token"),
+        ({"merchant_currency": "ZZZ"}, "merchant_currency"),
+        ({"merchant_amount": "1.2345"}, "merchant_amount"),
+        ({"occurred_at": "yesterday"}, "occurred_at"),
+        ({"occurred_at": "2026-11-21T10:00:00"}, "occurred_at"),
+        ({"partial_approval": "yes"}, "partial_approval"),
+        ({"ip": "not-ip"}, "ip"),
     ],
 )
 def test_a_malformed_field_is_named_and_its_value_is_not(card: SeededCard, change: dict[str, Any], field: str) -> None:
@@ -286,6 +295,36 @@ def test_a_malformed_field_is_named_and_its_value_is_not(card: SeededCard, chang
     assert (status, told["code"]) == (400, "request_malformed")
     assert field in told["detail"]
     assert "ZZZ" not in told["detail"]
+
+
+def test_what_may_be_a_card_number_in_free_text_is_not_kept(card: SeededCard, database_url: str) -> None:
+    merchant = {"id": "m_1", "name": f"Shop {pan()}", "city": pan(), "category_code": "5411"}
+    status, told = post(body(card.token, merchant=merchant, merchant_amount="1.234", merchant_currency="KWD"))
+    assert (status, told["decision"]) == (200, "APPROVE")
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT detail FROM card_transactions WHERE transaction_id = %s", (told["transaction_id"],)
+        ).fetchone()
+    assert row is not None
+    assert (row[0]["merchant"]["name"], row[0]["merchant"]["city"]) == ("****", "****")
+    assert (row[0]["merchant_amount"], row[0]["merchant_currency"]) == ("1.234", "KWD")
+
+
+@pytest.mark.parametrize(("content_type", "status"), [("text/plain", 415), ("application/json; charset=utf-8", 200), (None, 200)])
+def test_another_media_type_is_415(card: SeededCard, content_type: str | None, status: int) -> None:
+    raw = json.dumps(body(card.token)).encode()
+    event = url_event(raw, signed(raw))
+    event["headers"] = {name: value for name, value in event["headers"].items() if name != "content-type"}
+    if content_type is not None:
+        event["headers"]["Content-Type"] = content_type
+    assert answer_to(event)[0] == status
+
+
+def test_a_sane_request_id_of_the_callers_is_kept_and_a_strange_one_replaced(card: SeededCard) -> None:
+    raw = json.dumps(body(card.token)).encode()
+    for sent, kept in (("trace-42", "trace-42"), ("a b", "req_1")):
+        answer = handler(url_event(raw, signed(raw) | {"x-request-id": sent}), None)
+        assert answer["headers"]["X-Request-Id"] == kept
 
 
 @pytest.mark.parametrize("literal", [b"1e400", b"-1", b"1.001", b"1E2"])
@@ -334,7 +373,5 @@ def test_each_decision_leaves_one_line_of_metrics_without_the_card(card: SeededC
 
 
 def test_the_remembered_keys_of_a_card_share_its_slot(card: SeededCard) -> None:
-    tags = {
-        key[key.index("{") : key.index("}")] for key in (engine.profile_key(card.token), engine.decision_key(card.token, "a"))
-    }
+    tags = {key[key.index("{") : key.index("}")] for key in (profile_key(card.token), engine.decision_key(card.token, "a"))}
     assert tags == {"{" + card.token}

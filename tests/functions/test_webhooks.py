@@ -178,7 +178,7 @@ def test_the_relays_handler_tells_what_it_moved(monkeypatch: pytest.MonkeyPatch)
         left.append(deadline())
         return 7
 
-    monkeypatch.setattr(relay_events, "_relay", lambda: SimpleNamespace(run=run))
+    monkeypatch.setattr(relay_events, "_workers", lambda: SimpleNamespace(outbox=SimpleNamespace(run=run)))
     assert relay_events.handler({"time": "2026-11-21T12:00:00Z"}, context(12)) == {"events": 7}
     assert left == [12.0]
 

@@ -170,12 +170,33 @@ def test_snapshots_and_provisioned_concurrency_exclude_each_other(templates: Tem
     assert len(provisioned) == len([row for row in DEPLOYED if isinstance(row, Url)])
 
 
-def test_secrets_come_over_the_extension(templates: Templates) -> None:
+def test_the_extension_stands_where_a_session_token_is(templates: Templates) -> None:
+    with_extension = set()
     for row in DEPLOYED:
         function = templates.functions()[row.name]
-        reads = bool(set(row.needs) & set(capabilities.SECRETS))
-        assert ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT" in function["Environment"]["Variables"]) == reads
-        assert any("Parameters-and-Secrets" in str(layer) for layer in function["Layers"]) == reads
+        used = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT" in function["Environment"]["Variables"]
+        assert any("Parameters-and-Secrets" in str(layer) for layer in function["Layers"]) == used
+        assert not (used and "SnapStart" in function), row.name
+        if used:
+            with_extension.add(row.name)
+    assert with_extension == {"authorize_transaction"}
+
+
+def _depends_on(name: str, resource: dict[str, Any], others: set[str]) -> bool:
+    declared = resource.get("DependsOn", [])
+    named = {declared} if isinstance(declared, str) else set(declared)
+    referred = {other for other in others if f'{{"Ref": "{other}"}}' in canonical(resource["Properties"])}
+    return bool((named | referred) & others - {name})
+
+
+def test_what_names_an_alias_waits_for_it(templates: Templates) -> None:
+    aliases = {name.split("/")[1] for name, _ in templates.resources("AWS::Lambda::Alias")}
+    checked = set()
+    for name, resource in templates.resources(stack="functions-"):
+        if "Qualifier" in resource.get("Properties", {}):
+            checked.add(resource["Type"])
+            assert _depends_on(name, resource, aliases), name
+    assert "AWS::Lambda::EventInvokeConfig" in checked
 
 
 def test_every_function_and_queue_has_an_alarm(templates: Templates) -> None:

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -344,3 +345,24 @@ def test_router_refuses_two_rows_on_one_door() -> None:
     other = Http(name="other", domain="tests", method="GET", path="/things/{id}")
     with pytest.raises(ValueError, match="one name per segment"):
         Router((READ, other))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"BREW /pot HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: a\x01b\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)
+def test_what_is_no_http_request_is_a_400_problem(rest: int, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", rest), timeout=5) as connection:
+        connection.sendall(sent)
+        answer = b""
+        while chunk := connection.recv(4096):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["code"] == "invalid_request"

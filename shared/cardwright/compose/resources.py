@@ -1,5 +1,6 @@
 """What one process shares, light enough for the authorization path: clock, ids, databases, cache, secrets."""
 
+import importlib
 from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,9 +13,10 @@ from cardwright.kernel.rows import Capability
 from cardwright.kernel.secret import Secret
 from cardwright.platform.cache import Cache
 from cardwright.platform.clock import OffsetClock, SystemClock
+from cardwright.platform.credentials import ContainerCredentials
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
-from cardwright.platform.secrets import SecretStore
+from cardwright.platform.secrets import ExtensionStore, SecretStore
 from cardwright.platform.sigv4 import Credentials, elasticache_token, rds_token
 
 _DATABASES = {
@@ -39,9 +41,13 @@ def ids() -> IdSource:
 
 @cache
 def secrets() -> SecretStore:
-    """Secrets over the extension's local HTTP."""
-    port, token = environment.secrets_extension()
-    return SecretStore(port, token)
+    """Secrets over the extension's local HTTP, or from Secrets Manager where there is no extension to use."""
+    extension = environment.secrets_extension()
+    if extension is not None:
+        return ExtensionStore(*extension)
+    # By name: the authorization path always has the extension, and an import of the SDK would weigh on it.
+    store: SecretStore = importlib.import_module("cardwright.platform.secrets_manager").SecretsManagerStore()
+    return store
 
 
 @cache
@@ -101,13 +107,23 @@ def signing_secrets(secret_name: str) -> list[Secret[str]]:
     return [Secret(str(secret)) for secret in listed]
 
 
+@cache
+def _container_credentials(uri: str, token: str) -> ContainerCredentials:
+    return ContainerCredentials(uri, token, SystemClock())
+
+
 def _credentials() -> Credentials:
+    """Keys of the function's role. Raises UnavailableError, BrokenInvariantError."""
+    container = environment.container_credentials()
+    if container is not None:
+        return _container_credentials(*container).get()
     access_key, secret_key, session_token = environment.credentials()
     return Credentials(access_key, secret_key, session_token)
 
 
 def forget_connections() -> None:
     """After a snapshot is restored: connections and secrets taken at build time are not this sandbox's."""
-    secrets().forget()
+    secrets.cache_clear()
+    _container_credentials.cache_clear()
     database.cache_clear()
     cache_client.cache_clear()

@@ -52,9 +52,13 @@ def variable(capability: Capability, name: str) -> str:
     return _required(os.environ, name)
 
 
-def secrets_extension() -> tuple[int, str]:
-    """Port and session token of the Parameters and Secrets extension in this function's sandbox."""
-    return int(os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "2773")), os.environ.get("AWS_SESSION_TOKEN", "local")
+def secrets_extension() -> tuple[int, str] | None:
+    """Port and token of the Parameters and Secrets extension in this function's sandbox; None where it cannot be used.
+
+    It compares with AWS_SESSION_TOKEN, which does not exist under SnapStart (docs/decisions/0017).
+    """
+    port, token = os.environ.get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"), os.environ.get("AWS_SESSION_TOKEN")
+    return (int(port), token) if port and token else None
 
 
 def initialization_type() -> str:
@@ -67,8 +71,16 @@ def region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
+def container_credentials() -> tuple[str, str] | None:
+    """URI and authorization token of the role's keys; None where the keys themselves are variables, which every SDK prefers."""
+    uri = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    if not uri or os.environ.get("AWS_ACCESS_KEY_ID"):
+        return None
+    return uri, os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
+
+
 def credentials() -> tuple[str, str, str | None]:
-    """Access key id, secret key and session token of the function's role, for the light presigner."""
+    """Access key id, secret key and session token of the function's role, where they are variables."""
     return (
         _required(os.environ, "AWS_ACCESS_KEY_ID"),
         _required(os.environ, "AWS_SECRET_ACCESS_KEY"),

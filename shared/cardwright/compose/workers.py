@@ -1,10 +1,12 @@
 """Composition root of queue, schedule and signed-event functions: the worker role, no user."""
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from cardwright.compose import resources
 from cardwright.compose import settings as environment
+from cardwright.compose.restore import prepare
 from cardwright.compose.root import Root
 from cardwright.kernel.rows import Capability
 from cardwright.platform.postgres import Database
@@ -62,3 +64,15 @@ class Workers(Root):
         from cardwright.webhooks.service import WebhookWorker
 
         return WebhookWorker(self.webhooks)
+
+
+@cache
+def workers(needs: frozenset[Capability]) -> Workers:
+    """The parts, built once per process."""
+    return Workers(needs)
+
+
+def host(needs: frozenset[Capability]) -> Callable[[], Workers]:
+    """Called when a worker's module is imported, with its row's capabilities; what it returns gives the parts."""
+    prepare(needs, workers.cache_clear)
+    return lambda: workers(needs)

@@ -51,7 +51,7 @@ class Audience(StrEnum):
 
 
 class RateClass(StrEnum):
-    """Which quota a call spends (figures are stage settings)."""
+    """Which quotas a call spends: those of its caller, beside them that of logins (counted by identity, by account), or none."""
 
     DEFAULT = "default"
     LOGIN = "login"

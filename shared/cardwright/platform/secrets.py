@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
@@ -15,15 +16,10 @@ REFRESH_S = 300.0
 RETRY_S = 15.0
 
 
-class SecretStore:
-    """Reads JSON secrets through the AWS Parameters and Secrets Lambda extension (GET /secretsmanager/get).
+class SecretStore(ABC):
+    """Holds JSON secrets for a while; where they are read from is a subclass's matter."""
 
-    `port` is where the extension listens on localhost; `session_token` proves that we are inside the function.
-    """
-
-    def __init__(self, port: int, session_token: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._port = port
-        self._session_token = session_token
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._values: dict[str, tuple[float, Secret[Mapping[str, object]]]] = {}
@@ -50,12 +46,29 @@ class SecretStore:
             self._values[name] = (self._monotonic(), value)
             return value
 
-    def forget(self) -> None:
-        """Drop every held value (after a snapshot is restored)."""
-        with self._lock:
-            self._values.clear()
-
     def _fetch(self, name: str, timeout_s: float) -> Secret[Mapping[str, object]]:
+        value = json.loads(self._read(name, timeout_s))
+        if not isinstance(value, dict):
+            raise ValueError("a secret must be a JSON object")
+        return Secret(value)
+
+    @abstractmethod
+    def _read(self, name: str, timeout_s: float) -> str:
+        """The secret's text. Raises OSError, HTTPException, ValueError, KeyError or TypeError when it cannot be had."""
+
+
+class ExtensionStore(SecretStore):
+    """Reads secrets through the AWS Parameters and Secrets Lambda extension (GET /secretsmanager/get).
+
+    `port` is where the extension listens on localhost; `session_token` proves that we are inside the function.
+    """
+
+    def __init__(self, port: int, session_token: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(monotonic=monotonic)
+        self._port = port
+        self._session_token = session_token
+
+    def _read(self, name: str, timeout_s: float) -> str:
         connection = http.client.HTTPConnection("localhost", self._port, timeout=timeout_s)
         try:
             connection.request(
@@ -69,7 +82,5 @@ class SecretStore:
                 raise OSError(f"the secrets extension answered {response.status}")
         finally:
             connection.close()
-        value = json.loads(json.loads(body)["SecretString"])
-        if not isinstance(value, dict):
-            raise ValueError("a secret must be a JSON object")
-        return Secret(value)
+        text: str = json.loads(body)["SecretString"]
+        return text

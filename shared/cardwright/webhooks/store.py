@@ -144,12 +144,14 @@ def fan_out(
 ) -> list[Lease]:
     """Make a delivery for each subscription that wants the event and has none; return those to attempt now, leased.
 
-    A subscription to everybody's events hears them while its owner is staff. Subscriptions in the background get theirs without a lease: the schedule takes them.
+    A subscription to everybody's events hears them while its owner is staff. Subscriptions in the background get theirs
+    without a lease: the schedule takes them.
     """
     rows = tx.fetch_all(
         "WITH wanting AS ("
         "  SELECT user_id, subscription_id, url, secrets_sealed, background FROM webhook_subscriptions"
-        "  WHERE status = 'ACTIVE' AND deleted_at IS NULL AND CASE scope WHEN 'own' THEN user_id = %(user)s ELSE user_is_staff(user_id) END"
+        "  WHERE status = 'ACTIVE' AND deleted_at IS NULL"
+        "  AND (scope = 'own' AND user_id = %(user)s OR scope = 'all' AND user_is_staff(user_id))"
         "  AND %(type)s = ANY (event_types) AND (card_ids IS NULL OR %(card)s = ANY (card_ids))"
         "), made AS ("
         "  INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, payload, status, next_attempt_at,"
@@ -185,7 +187,8 @@ def claim_due(
 ) -> list[Lease]:
     """Lease deliveries whose attempt is due, a few of each ACTIVE subscription, none of the `busy` ones.
 
-    What waits for an owner who is staff no more stays where it is. Goes subscription by subscription (one index probe each), so that the backlog of one does not hide the others.
+    What waits for an owner who is staff no more stays where it is. Goes subscription by subscription (one index probe
+    each), so that the backlog of one does not hide the others.
     """
     rows = tx.fetch_all(
         "WITH due AS ("

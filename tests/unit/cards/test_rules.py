@@ -18,7 +18,6 @@ from cardwright.cards.rules import (
     issued_card_fault,
     limits_for,
     merchant_categories,
-    profile_key,
 )
 from cardwright.kernel.errors import ForbiddenError, InvalidFieldsError
 from cardwright.kernel.secret import Secret
@@ -192,9 +191,3 @@ def test_a_card_number_in_free_text_is_seen(separator: str, around: str) -> None
 @pytest.mark.parametrize("text", ["", "Office 2026", "4242 4242 4242 4241", "order 123456", "4" * 40, "+49 170 1234567"])
 def test_other_free_text_is_left_alone(text: str) -> None:
     assert not holds_card_number(text)
-
-
-def test_the_profile_key_is_the_authorization_engines() -> None:
-    from cardwright.authorizations.service import profile_key as engines
-
-    assert profile_key("card_abc") == engines("card_abc")

@@ -106,7 +106,7 @@ def test_the_local_clock_is_the_one_in_the_file(
 
 
 def test_the_extension_listens_where_lambda_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", raising=False)
+    monkeypatch.setenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "2773")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "sandbox")
     assert settings.secrets_extension() == (2773, "sandbox")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):

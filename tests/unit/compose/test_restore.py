@@ -1,14 +1,19 @@
 """SnapStart hooks: registered where a snapshot is taken, and nowhere else."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
 
 from cardwright.compose import resources
 from cardwright.compose.restore import prepare
-from cardwright.kernel.rows import Capability
+from cardwright.compose.workers import host, workers
+from cardwright.kernel.rows import Capability, Http
+from functions import door as doors
+from functions.catalogue import CATALOGUE
+
+WEBHOOKS = frozenset({Capability.DATABASE_WORKER, Capability.SEALING_SECRET, Capability.INTERNET})
 
 
 class Hooks(ModuleType):
@@ -33,15 +38,18 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
 
 def test_under_snapstart_connections_are_forgotten_after_the_restore(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
-    prepare(frozenset({Capability.EVENT_QUEUE}))
-    assert hooks.registered == [resources.forget_connections]
+    forgotten: list[str] = []
+    prepare(frozenset({Capability.EVENT_QUEUE}), lambda: forgotten.append("roots"))
     assert "cardwright.platform.queue" in sys.modules
+    (restored,) = hooks.registered
+    restored()
+    assert forgotten == ["roots"]
 
 
 @pytest.mark.parametrize("kind", ["", "on-demand", "provisioned-concurrency"])
 def test_without_a_snapshot_nothing_is_registered(hooks: Hooks, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
-    prepare(frozenset(Capability))
+    prepare(frozenset(Capability), workers.cache_clear)
     assert hooks.registered == []
 
 
@@ -50,3 +58,42 @@ def test_after_a_restore_the_next_use_connects_anew(monkeypatch: pytest.MonkeyPa
     before = resources.cache_client()
     resources.forget_connections()
     assert resources.cache_client() is not before
+
+
+@pytest.fixture
+def snapshot(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+    """A sandbox in which a snapshot is taken."""
+    for name, value in {
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+        "AWS_REGION": "eu-west-1",
+        "CARDWRIGHT_STAGE": "prod",
+        "CARDWRIGHT_PUBLIC_URL": "https://api.example",
+        "CARDWRIGHT_SEALING_SECRET": "sealing",
+        "CARDWRIGHT_CACHE_URL": "redis://127.0.0.1:1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield hooks
+    workers.cache_clear()
+    resources.forget_connections()
+
+
+def test_a_service_built_before_the_snapshot_is_not_used_after_the_restore(snapshot: Hooks) -> None:
+    parts = host(WEBHOOKS)
+    before, database = parts().webhooks, parts().database
+    assert parts().webhooks is before
+    (restored,) = snapshot.registered
+    restored()
+    assert parts().webhooks is not before
+    assert parts().database is not database
+
+
+def test_doors_forget_their_root_too(snapshot: Hooks) -> None:
+    row = next(row for row in CATALOGUE if isinstance(row, Http) and Capability.CACHE in row.needs)
+    endpoint = doors.door(row)
+    before = doors._root(row.needs)
+    cache = before.cache
+    snapshot.registered[-1]()
+    after = doors._root(row.needs)
+    assert endpoint.row is row
+    assert after is not before
+    assert after.cache is not cache

@@ -3,140 +3,17 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Annotated, Any, cast
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from fastapi import Depends
 
-from cardwright.compose.settings import Settings
-from cardwright.http.call import Call, Reply
-from cardwright.http.endpoint import Endpoint, current_call
-from cardwright.http.fields import Amount, Currency, Mcc, StrictModel
-from cardwright.idempotency.service import Fresh, Replay
-from cardwright.identity.rules import Principal
+from cardwright.http.call import Call
 from cardwright.kernel import errors
-from cardwright.kernel.clock import FixedClock
 from cardwright.kernel.errors import FieldError, UnauthenticatedError
-from cardwright.kernel.rows import Audience, Http, Idempotency, RateClass, Role
-from cardwright.platform.ids import IdSource
-from cardwright.ratelimit.rules import PER_USER, Standing
-from tests.builders import NOW, new_id
+from cardwright.kernel.rows import Audience, RateClass, Role
+from tests.fakes.thing_world import ORIGIN, World
 from tests.pans import pan
-
-AnyCall = Annotated[Call[Any], Depends(current_call)]
-ITEM = UUID("0190163d-8694-739b-aea5-966c26f8ad91")
-ORIGIN = "https://console.example.com"
-
-
-class Thing(StrictModel):
-    """A body with the fields that go wrong."""
-
-    amount: Amount
-    currency: Currency = "USD"
-    mcc: Mcc | None = None
-    note: str | None = None
-
-
-class World:
-    """A composition root whose guard does what a test says, and an endpoint over it."""
-
-    def __init__(self, **row: Any) -> None:
-        self.clock = FixedClock(NOW)
-        self.ids = IdSource(self.clock)
-        self.settings = Settings(
-            stage="local", public_url="http://api.test", cors_origins=frozenset({ORIGIN}), rate_limits=True, clock_file=None
-        )
-        self.identity = self
-        self.ratelimit = SimpleNamespace(spend=lambda **_: Standing(PER_USER, True, 99, 60))
-        self.kept: dict[str, Any] = {}
-        self.idempotency = self
-        self.failure: Exception | None = None
-        self.operations: list[UUID] = []
-        self.principal = Principal(
-            user_id=new_id(),
-            role=Role.CARDHOLDER,
-            session_id=new_id(),
-            organization_id=None,
-            auth_time=NOW,
-            mfa_at=NOW,
-            mfa_enrolled=True,
-        )
-        settings = {"method": "POST", "path": "/things/{thing_id}", "summary": "Change a thing."} | row
-        self.endpoint: Endpoint[Any] = Endpoint(
-            Http(name="change_thing", domain="things", **settings), lambda needs: cast(Any, self)
-        )
-        body = settings["method"] != "GET"
-        self.endpoint.operation(response=Thing, status=201)(self._with_body() if body else self._without_body())
-
-    def _with_body(self) -> Any:
-        def change(thing_id: UUID, body: Thing, call: AnyCall) -> Reply:
-            return self.answer(body, call)
-
-        return change
-
-    def _without_body(self) -> Any:
-        def look(thing_id: UUID, call: AnyCall, limit: int = 5) -> Reply:
-            return self.answer(Thing(amount=cast(Any, "1.00")), call)
-
-        return look
-
-    def answer(self, body: Thing, call: Call[Any]) -> Reply:
-        """What the use case does."""
-        self.operations.append(call.operation_id)
-        if self.failure is not None:
-            raise self.failure
-        return Reply(body, etag=3, headers={"Location": "/things/1"}, once=frozenset({"note"}))
-
-    def authenticate(self, token: str) -> Principal:
-        """Take the one good token."""
-        if token != "good":
-            raise UnauthenticatedError("No.", code="invalid_token")
-        return self.principal
-
-    def begin(self, actor: object, key: str, method: str, path: str, body: bytes) -> Fresh | Replay:
-        """Claim a key."""
-        held = self.kept.setdefault(key, Fresh(new_id()))
-        assert isinstance(held, Fresh | Replay)
-        return held
-
-    def complete(self, actor: object, key: str, status: int, body: bytes) -> None:
-        """Keep an answer."""
-        self.kept[key] = Replay(status, body)
-
-    def release(self, actor: object, key: str) -> None:
-        """Free a key."""
-        self.kept[key + ":released"] = self.kept.pop(key)
-
-    def suspend(self, actor: object, key: str) -> None:
-        """End a lease."""
-        self.kept[key + ":suspended"] = True
-
-    def ask(
-        self, body: Any = None, *, path: str = f"/api/v1/things/{ITEM}", method: str | None = None, **headers: str
-    ) -> SimpleNamespace:
-        """Send one request; header names with underscores for dashes, given names win."""
-        row = self.endpoint.row
-        sent = {"content-type": "application/json", "authorization": "Bearer good"} if method != "OPTIONS" else {}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        sent = {name: value for name, value in sent.items() if value != ""}
-        event = {
-            "resource": row.full_path, "path": path, "httpMethod": method or row.method, "headers": sent,
-            "multiValueHeaders": {name: [value] for name, value in sent.items()}, "queryStringParameters": None,
-            "multiValueQueryStringParameters": None, "requestContext": {"identity": {"sourceIp": "192.0.2.1"}, "path": path},
-            "body": body if body is None or isinstance(body, str) else json.dumps(body), "isBase64Encoded": False,
-        }  # fmt: skip
-        answer = self.endpoint.handler(event, cast(Any, SimpleNamespace()))
-        found = {name.lower(): values[-1] for name, values in answer.get("multiValueHeaders", {}).items()}
-        found |= {name.lower(): value for name, value in answer.get("headers", {}).items()}
-        told: Any = json.loads(answer["body"]) if answer["body"] else None
-        if answer["statusCode"] >= 400:
-            assert found["content-type"] == "application/problem+json"
-            assert {"type", "title", "status", "detail", "code", "request_id"} <= set(told)
-            assert told["status"] == answer["statusCode"]
-            assert told["request_id"] == found["x-request-id"] or found.get("x-request-id") is None
-        return SimpleNamespace(status=answer["statusCode"], headers=found, json=told, text=answer["body"])
 
 
 @pytest.fixture
@@ -225,8 +102,27 @@ def test_a_bad_uuid_is_422_and_another_path_or_method_404(world: World) -> None:
 def test_without_a_good_token_nobody_gets_in(world: World, header: str, code: str) -> None:
     answer = world.ask({"amount": "1"}, authorization=header)
     assert (answer.status, answer.json["code"]) == (401, code)
-    assert answer.headers["www-authenticate"].startswith("Bearer")
+    told = answer.headers["www-authenticate"]
+    assert told.startswith('Bearer realm="cardwright"')
+    assert ('error="invalid_token"' in told) == (code == "invalid_token")
     assert world.operations == []
+
+
+@pytest.mark.parametrize(
+    ("code", "challenged"),
+    [
+        ("token_expired", True),
+        ("session_ended", True),
+        ("invalid_credentials", False),
+        ("mfa_code_invalid", False),
+        ("refresh_token_invalid", False),
+        ("signature_invalid", False),
+    ],
+)
+def test_only_what_an_access_token_mends_is_challenged(world: World, code: str, challenged: bool) -> None:
+    world.failure = UnauthenticatedError("No.", code=code)
+    answer = world.ask({"amount": "1"})
+    assert (answer.status, answer.json["code"], "www-authenticate" in answer.headers) == (401, code, challenged)
 
 
 def test_roles_and_the_second_factor_are_asked_for(world: World) -> None:
@@ -253,7 +149,7 @@ def test_roles_and_the_second_factor_are_asked_for(world: World) -> None:
         (errors.StaleVersionError("x"), 412, "version_mismatch"),
         (errors.UnprocessableError("x"), 422, "unprocessable"),
         (errors.InvalidFieldsError([FieldError("a.b", "bad", "No.")]), 422, "invalid_fields"),
-        (errors.RateLimitedError("x", retry_after_s=7, limit=5, window_s=60), 429, "rate_limited"),
+        (errors.RateLimitedError("x", quota="user", retry_after_s=7, limit=5, window_s=60), 429, "rate_limited"),
         (errors.ProviderRefusedError("x"), 502, "provider_refused"),
         (errors.UnavailableError("x", code="database_unavailable"), 503, "database_unavailable"),
         (errors.BrokenInvariantError("secret detail"), 500, "internal_error"),
@@ -269,7 +165,8 @@ def test_every_error_is_a_problem_that_tells_no_more_than_it_should(failure: Exc
     assert "secret detail" not in answer.text
     assert "Traceback" not in answer.text
     if status == 429:
-        assert (answer.headers["retry-after"], answer.headers["ratelimit-policy"]) == ("7", '"default";q=5;w=60')
+        assert (answer.headers["retry-after"], answer.headers["ratelimit"]) == ("7", '"user";r=0;t=7')
+        assert answer.headers["ratelimit-policy"] == '"user";q=5;w=60'
     if status == 503:
         assert answer.headers["retry-after"] == "2"
 
@@ -278,6 +175,33 @@ def test_a_read_takes_no_body_and_checks_its_query() -> None:
     world = World(method="GET")
     assert world.ask().status == 201
     assert world.ask({"amount": "1"}).json["code"] == "body_not_allowed"
+    assert world.ask(query={"limit": ["7"]}).status == 201
+    refused = world.ask(query={"limit": ["x"]})
+    assert (refused.status, [error["field"] for error in refused.json["errors"]]) == (422, ["limit"])
+
+
+@pytest.mark.parametrize(
+    ("row", "body", "known"),
+    [
+        ({"method": "GET"}, None, "limit"),
+        ({}, {"amount": "1"}, "force"),
+        ({"audience": Audience.PUBLIC, "rate": RateClass.NONE}, {"amount": "1"}, "force"),
+    ],
+)
+def test_a_query_parameter_no_endpoint_reads_is_refused_by_name(row: dict[str, Any], body: Any, known: str) -> None:
+    world = World(**row)
+    refused = world.ask(body, query={known: ["1"], "lmit": ["1", "2"], "z" * 99: ["1"], "thing_id": [pan()]})
+    assert (refused.status, refused.json["code"]) == (422, "invalid_fields")
+    assert [(error["field"], error["code"]) for error in refused.json["errors"]] == [
+        (name, "unknown_field") for name in ("lmit", "thing_id", "z" * 64)
+    ]
+    assert pan() not in refused.text
+    assert world.operations == []
+    assert world.ask(body, query={known: ["1"]}).status == 201
+
+
+def test_who_is_not_let_in_learns_nothing_of_the_query(world: World) -> None:
+    assert world.ask({"amount": "1"}, query={"lmit": ["1"]}, authorization="").status == 401
 
 
 def test_only_configured_origins_are_told_that_they_may(world: World) -> None:
@@ -288,36 +212,6 @@ def test_only_configured_origins_are_told_that_they_may(world: World) -> None:
     asked = world.ask(method="OPTIONS", origin=ORIGIN)
     assert (asked.status, asked.headers["access-control-allow-methods"]) == (204, "GET, POST, PUT, PATCH, DELETE")
     assert "access-control-allow-methods" not in world.ask(method="OPTIONS", origin="https://elsewhere.example.com").headers
-
-
-def test_the_same_key_replays_the_answer_without_what_is_shown_once() -> None:
-    world = World(idempotency=Idempotency.REQUIRED)
-    assert world.ask({"amount": "1"}).json["code"] == "idempotency_key_required"
-    first = world.ask({"amount": "1", "note": "once"}, idempotency_key="k")
-    again = world.ask({"amount": "1", "note": "once"}, idempotency_key="k")
-    assert (first.status, first.json["note"], "idempotency-replayed" in first.headers) == (201, "once", False)
-    assert (again.status, again.headers["idempotency-replayed"], again.headers["etag"]) == (201, "true", '"3"')
-    assert again.json == {name: value for name, value in first.json.items() if name != "note"}
-    assert len(world.operations) == 1
-
-
-@pytest.mark.parametrize("key", [" ", "x" * 256, "a\tb"])
-def test_a_key_is_printable_and_not_endless(key: str) -> None:
-    world = World(idempotency=Idempotency.HONOURED)
-    assert world.ask({"amount": "1"}, idempotency_key=key).json["code"] == "idempotency_key_invalid"
-    assert world.ask({"amount": "1"}).status == 201
-
-
-def test_a_refusal_frees_the_key_and_an_unknown_outcome_keeps_the_operation() -> None:
-    world = World(idempotency=Idempotency.HONOURED)
-    world.failure = errors.ConflictError("x")
-    world.ask({"amount": "1"}, idempotency_key="a")
-    assert set(world.kept) == {"a:released"}
-    for failure in (errors.UnavailableError("x"), errors.BrokenInvariantError("x"), RuntimeError("x")):
-        world = World(idempotency=Idempotency.HONOURED)
-        world.failure = failure
-        world.ask({"amount": "1"}, idempotency_key="a")
-        assert set(world.kept) == {"a", "a:suspended"}
 
 
 def test_a_public_row_asks_for_no_token_and_an_unlimited_one_spends_nothing() -> None:

@@ -20,7 +20,7 @@ from moto import mock_aws
 from cardwright.kernel.errors import BrokenInvariantError, UnavailableError
 from cardwright.kernel.secret import Secret
 from cardwright.platform.keys import DataKeys, MacKey, Sealer, SigningKeys, open_with, seal_with
-from cardwright.platform.secrets import SecretStore
+from cardwright.platform.secrets import ExtensionStore
 from tests.fakes.secrets_extension import serving_secrets
 
 KEY = Secret(b"k" * 32)
@@ -123,21 +123,21 @@ def secret(active: str, *names: str) -> dict[str, object]:
 
 def test_what_was_sealed_under_an_older_key_opens_until_that_key_is_gone() -> None:
     with serving_secrets({"sealing": secret("k1", "k1")}) as extension:
-        sealed = Sealer(SecretStore(extension.port, "t"), "sealing").seal(b"plain", "here")
+        sealed = Sealer(ExtensionStore(extension.port, "t"), "sealing").seal(b"plain", "here")
         assert sealed.startswith(b"k1:")
         assert b"plain" not in sealed
         extension.secrets["sealing"] = secret("k2", "k1", "k2")
-        rotated = Sealer(SecretStore(extension.port, "t"), "sealing")
+        rotated = Sealer(ExtensionStore(extension.port, "t"), "sealing")
         assert rotated.open(sealed, "here") == b"plain"
         assert rotated.seal(b"plain", "here").startswith(b"k2:")
         extension.secrets["sealing"] = secret("k2", "k2")
         with pytest.raises(BrokenInvariantError, match="gone"):
-            Sealer(SecretStore(extension.port, "t"), "sealing").open(sealed, "here")
+            Sealer(ExtensionStore(extension.port, "t"), "sealing").open(sealed, "here")
 
 
 def test_derived_keys_differ_by_purpose_and_the_active_one_is_first() -> None:
     with serving_secrets({"sealing": secret("k2", "k1", "k2"), "other": secret("k1", "k1")}) as extension:
-        store = SecretStore(extension.port, "t")
+        store = ExtensionStore(extension.port, "t")
         cursor, session = Sealer(store, "sealing").keys_for("cursor"), Sealer(store, "sealing").keys_for("session")
         assert len({key.reveal() for key in (*cursor, *session)}) == 4
         assert Sealer(store, "other").keys_for("cursor") == [cursor[1]]
@@ -148,4 +148,4 @@ def test_derived_keys_differ_by_purpose_and_the_active_one_is_first() -> None:
 )
 def test_a_sealing_secret_of_another_shape_is_loud(value: dict[str, object]) -> None:
     with serving_secrets({"sealing": value}) as extension, pytest.raises(BrokenInvariantError, match="shape"):
-        Sealer(SecretStore(extension.port, "t"), "sealing").seal(os.urandom(3), "here")
+        Sealer(ExtensionStore(extension.port, "t"), "sealing").seal(os.urandom(3), "here")

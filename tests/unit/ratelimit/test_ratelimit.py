@@ -52,7 +52,7 @@ def test_ten_logins_in_any_quarter_of_an_hour(limiter: RateLimiter, clock: Fixed
         clock.at += timedelta(minutes=1)
     with pytest.raises(RateLimitedError) as spent:
         limiter.login(where, b"account")
-    assert (spent.value.limit, spent.value.window_s, spent.value.retry_after_s) == (10, 900, 300)
+    assert (spent.value.quota, spent.value.limit, spent.value.window_s, spent.value.retry_after_s) == ("login", 10, 900, 300)
     clock.at = NOW + timedelta(seconds=899, milliseconds=999)
     with pytest.raises(RateLimitedError) as almost:
         limiter.login(where, b"account")
@@ -94,7 +94,7 @@ def test_the_tightest_standing_is_told(limiter: RateLimiter) -> None:
         limiter.spend(user_id=user, organization_id=uuid4(), address=where)
     with pytest.raises(RateLimitedError) as spent:
         limiter.spend(user_id=user, organization_id=None, address=where)
-    assert spent.value.limit == 100
+    assert (spent.value.quota, spent.value.limit) == ("user", 100)
     assert limiter.spend(user_id=None, organization_id=None, address=where) == Standing(PER_ADDRESS, True, 898, 60)
 
 

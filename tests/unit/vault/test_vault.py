@@ -9,6 +9,7 @@ from moto import mock_aws
 
 from cardwright.kernel.errors import BrokenInvariantError, UnavailableError
 from cardwright.kernel.secret import Secret
+from cardwright.platform.aws import forget_clients
 from cardwright.platform.envelopes import EnvelopeKey
 from cardwright.platform.keys import MacKey
 from cardwright.vault.service import Vault
@@ -98,5 +99,6 @@ def test_without_kms_nothing_is_sealed_or_opened(vault: Vault, kms: dict[str, st
         without.fingerprint(PAN)
     assert failure.value.code == "keys_unavailable"
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    forget_clients()
     with pytest.raises(UnavailableError):
         Vault(EnvelopeKey(kms["envelope"]), MacKey(kms["mac"])).decrypt(ONE, sealed)

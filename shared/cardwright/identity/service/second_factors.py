@@ -117,7 +117,7 @@ class SecondFactors:
                 new={"kind": "totp", "recovery_codes": len(codes)},
             )
         # Every session of the user may step up from now on, not this one alone.
-        self._sessions.renew(living, Standing(principal.role, principal.organization_id, mfa_enrolled=True))
+        self._sessions.renew(living, Standing(person.row.role, person.row.organization_id, mfa_enrolled=True))
         return codes, access
 
     def challenge(self, principal: Principal, code: Secret[str], request_id: str | None) -> AccessToken:
