@@ -1,11 +1,14 @@
 """Mutation score of the rules: cosmic-ray changes one thing at a time in a copy of the tree, and the rules' tests must notice."""
 
 import os
+import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,16 +38,20 @@ name = "local"
 """
 
 
-def measure(domains: list[str] | None = None) -> dict[str, Any]:
-    """Mutate the rules of the domains, or of all; returns killed and all mutants by domain, and the score over all."""
+def measure(domains: list[str] | None = None, *, sample: int | None = None, seed: int = 1) -> dict[str, Any]:
+    """Mutate the rules of the domains, or of all; returns killed and tried mutants by domain, and the score over all.
+
+    With `sample`, that many mutants of each domain are drawn at random by `seed`; without, all are tried.
+    """
     with ThreadPoolExecutor(PROCESSES) as pool:
-        found = dict(pool.map(_domain, domains or list(TESTS)))
+        found = dict(pool.map(lambda domain: _domain(domain, sample, seed), domains or list(TESTS)))
     killed, mutants = sum(one["killed"] for one in found.values()), sum(one["mutants"] for one in found.values())
     score = killed / mutants
-    return {"score": round(score, 4), "limit": LIMIT, "killed": killed, "mutants": mutants, "domains": found}
+    drawn = {"sample": sample, "seed": seed} if sample else {}
+    return {"score": round(score, 4), "limit": LIMIT, "killed": killed, "mutants": mutants, **drawn, "domains": found}
 
 
-def _domain(domain: str) -> tuple[str, dict[str, Any]]:
+def _domain(domain: str, sample: int | None, seed: int) -> tuple[str, dict[str, Any]]:
     with TemporaryDirectory(prefix="cardwright-mutation-") as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "cdk.out"))
@@ -54,6 +61,8 @@ def _domain(domain: str) -> tuple[str, dict[str, Any]]:
         variables = {**os.environ, "PYTHONPATH": f"{copy / 'shared'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"}
         command = str(Path(sys.executable).parent / "cosmic-ray")
         for verb in (["baseline", str(config)], ["init", str(config), str(session)], ["exec", str(config), str(session)]):
+            if verb[0] == "exec" and sample:
+                _draw(session, sample, seed)
             subprocess.run([command, *verb], cwd=copy, env=variables, check=True, capture_output=True)
         report = str(Path(sys.executable).parent / "cr-report")
         told = subprocess.run([report, str(session)], cwd=copy, env=variables, check=True, capture_output=True, text=True).stdout
@@ -63,3 +72,13 @@ def _domain(domain: str) -> tuple[str, dict[str, Any]]:
     )
     killed = sum(outcome in ("KILLED", "INCOMPETENT") for outcome in outcomes)
     return domain, {"mutants": len(outcomes), "killed": killed, "survivors": [line.strip() for _, line in survivors]}
+
+
+def _draw(session: Path, sample: int, seed: int) -> None:
+    """Leave a random sample of the mutants in cosmic-ray's session."""
+    with closing(sqlite3.connect(session)) as database, database:
+        jobs = sorted(row[0] for row in database.execute("SELECT job_id FROM work_items"))
+        kept = set(random.Random(seed).sample(jobs, min(sample, len(jobs))))  # noqa: S311 - a sample, not a secret
+        left_out = [(job,) for job in jobs if job not in kept]
+        database.executemany("DELETE FROM mutation_specs WHERE job_id = ?", left_out)
+        database.executemany("DELETE FROM work_items WHERE job_id = ?", left_out)

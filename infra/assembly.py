@@ -121,7 +121,7 @@ def _run_migrations(stack: FunctionsStack | None, data: DataStack) -> None:
 
 
 def require_authorities(stack: cdk.Stack, authorities: Path = packaging.CERTIFICATES / "rds.pem") -> None:
-    """Say when the authorities of RDS are missing: an error, which stops a deployment, wherever there is an account to deploy to."""
+    """Say when the authorities of RDS are missing: an error, which stops a deployment, where the account is a real one."""
     if authorities.exists():
         return
     missing = "layers/certificates/rds.pem is missing: migrations will refuse to connect (docs/operations/deploy.md)"

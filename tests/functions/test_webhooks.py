@@ -162,8 +162,8 @@ def context(seconds: float) -> Any:
 
 def test_the_workers_handlers_take_lambdas_events(api: Doors, user: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     world = api.webhook_world
-    monkeypatch.setattr(process_event_queue, "_worker", lambda: world.worker)
-    monkeypatch.setattr(retry_webhook_deliveries, "_webhooks", lambda: world.deliveries)
+    monkeypatch.setattr(process_event_queue, "_workers", lambda: SimpleNamespace(webhook_worker=world.worker))
+    monkeypatch.setattr(retry_webhook_deliveries, "_workers", lambda: SimpleNamespace(webhooks=world.deliveries))
     world.subscribe(user)
     bad = {"Records": [{"messageId": "m1", "body": "x", "eventSource": "aws:sqs"}]}
     assert process_event_queue.handler(bad, context(25)) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}

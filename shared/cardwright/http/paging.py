@@ -18,7 +18,7 @@ T = TypeVar("T")
 _SIGNATURE_BYTES = 16
 
 Limit = Annotated[int, Query(ge=1, le=200, description="Items a page holds at most.")]
-CursorText = Annotated[str | None, Query(max_length=400, description="`next_cursor` of the page before.")]
+CursorText = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 
 
 class Pagination(BaseModel):

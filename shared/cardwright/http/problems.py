@@ -57,6 +57,9 @@ def document(error: Exception, request_id: str) -> dict[str, Any]:
     }
     if isinstance(error, errors.InvalidFieldsError):
         problem["errors"] = [{"field": e.field, "code": e.code, "detail": e.detail} for e in error.errors]
+    elif status == 422:
+        # Every 422 has the list (CONTRACT, errors); what no field is to blame for is the request's.
+        problem["errors"] = [{"field": "request", "code": code, "detail": problem["detail"]}]
     return problem
 
 
@@ -71,6 +74,8 @@ def headers_of(error: Exception) -> dict[str, str]:
         headers["WWW-Authenticate"] = _CHALLENGES[error.code]
     if isinstance(error, errors.UnavailableError):
         headers["Retry-After"] = "2"
+    if isinstance(error, errors.ConflictError) and error.code == "idempotency_in_progress":
+        headers["Retry-After"] = "1"
     return headers
 
 

@@ -1,4 +1,4 @@
-"""Keys of the function's role under SnapStart: from the sandbox's own HTTP, by the standard library alone, held until they expire."""
+"""Keys of the function's role under SnapStart: from the sandbox's own HTTP, by the standard library, held until they expire."""
 
 import http.client
 import ipaddress

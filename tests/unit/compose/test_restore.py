@@ -1,5 +1,7 @@
 """SnapStart hooks: registered where a snapshot is taken, and nowhere else."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -9,7 +11,7 @@ import pytest
 from cardwright.compose import resources
 from cardwright.compose.restore import prepare
 from cardwright.compose.workers import host, workers
-from cardwright.kernel.rows import Capability, Http
+from cardwright.kernel.rows import Capability, Http, Task, Url
 from functions import door as doors
 from functions.catalogue import CATALOGUE
 
@@ -97,3 +99,25 @@ def test_doors_forget_their_root_too(snapshot: Hooks) -> None:
     assert endpoint.row is row
     assert after is not before
     assert after.cache is not cache
+
+
+_IMPORT_ALL = """
+import importlib, sys, types
+hooks = types.ModuleType("snapshot_restore_py")
+registered = []
+hooks.register_after_restore = registered.append
+sys.modules["snapshot_restore_py"] = hooks
+for name in sys.argv[1:]:
+    before = len(registered)
+    importlib.import_module(name)
+    if len(registered) != before + 1:
+        print(name)
+"""
+
+
+def test_every_function_with_a_snapshot_registers_its_hook() -> None:
+    modules = [row.module for row in CATALOGUE if not isinstance(row, Url | Task)]
+    environment = {**os.environ, "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    command = [sys.executable, "-c", _IMPORT_ALL, *modules]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.split() == []

@@ -37,7 +37,7 @@ class SecretsManager:
     def __init__(self, text: str | None) -> None:
         self.text = text
 
-    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:  # noqa: N803 - the SDK's own name
+    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:
         """The secret's text, or no answer."""
         if self.text is None:
             raise EndpointConnectionError(endpoint_url="https://secretsmanager.example")
@@ -90,9 +90,7 @@ def test_secrets_are_read_from_secrets_manager(sandbox: Sandbox, monkeypatch: py
 
 
 @pytest.mark.parametrize("text", [None, "[]", "no json"])
-def test_a_secret_that_cannot_be_had_is_unavailable(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, text: str | None
-) -> None:
+def test_a_secret_that_cannot_be_had_is_unavailable(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
     monkeypatch.setattr(secrets_manager, "client", lambda service: SecretsManager(text))
     with pytest.raises(UnavailableError) as gone:
         resources.secrets().get("inbound")
