@@ -245,7 +245,7 @@ class FunctionsStack(cdk.Stack):
                     # A run that could not start is not repeated: the next one does its work.
                     targets=[targets.LambdaFunction(alias, retry_attempts=0, max_event_age=cdk.Duration.seconds(60))],
                 )
-                lambda_.EventInvokeConfig(self, f"{pascal(row.name)}Async", function=self.node.find_child(pascal(row.name)), qualifier=ALIAS, retry_attempts=0, max_event_age=cdk.Duration.seconds(60))
+                alias.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.seconds(60))
             case _:
                 pass
 

@@ -123,7 +123,5 @@ def _credentials() -> Credentials:
 
 def forget_connections() -> None:
     """After a snapshot is restored: connections and secrets taken at build time are not this sandbox's."""
-    secrets.cache_clear()
-    _container_credentials.cache_clear()
-    database.cache_clear()
-    cache_client.cache_clear()
+    for held in (secrets, _container_credentials, database, cache_client):
+        held.cache_clear()

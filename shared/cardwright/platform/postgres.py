@@ -175,7 +175,7 @@ class Database:
 
 def _open(connection: _Connection, actor: Actor) -> None:
     connection.execute("BEGIN")
-    # is_local: the setting ends with the transaction, which a proxy allows without pinning the connection.
+    # is_local: the setting ends with the transaction, and with it what may pin a proxied connection (decision 2).
     connection.execute(
         "SELECT set_config('cardwright.actor_id', %s, true), set_config('cardwright.actor_role', %s, true), "
         "set_config('cardwright.request_id', %s, true), set_config('cardwright.reason', %s, true)",

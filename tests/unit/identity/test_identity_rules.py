@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardwright.identity import rules
-from cardwright.identity.rules import Claims
+from cardwright.identity.rules import Claims, Standing
 from cardwright.kernel.errors import InvalidFieldsError, UnauthenticatedError
 from cardwright.kernel.rows import Role
 from cardwright.kernel.secret import Secret
@@ -175,6 +175,18 @@ def test_claims_come_back_as_they_went_in(organization: UUID | None, mfa_at: dat
     written = rules.to_claims(claims, issuer="https://api.example.com", token_id=SESSION, now=NOW)
     assert rules.from_claims(written) == claims
     assert ("org" in written, "mfa_at" in written) == (organization is not None, mfa_at is not None)
+
+
+@given(st.sampled_from(Role), st.none() | st.uuids(), st.booleans())
+def test_a_standing_comes_back_as_it_went_in(role: Role, organization: UUID | None, enrolled: bool) -> None:
+    standing = Standing(role, organization, enrolled)
+    assert Standing.decoded(standing.encoded()) == standing
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_standing_is_told_from_one(text: bytes) -> None:
+    found = Standing.decoded(text)
+    assert found is None or Standing.decoded(found.encoded()) == found
 
 
 @pytest.mark.parametrize("missing", ["sub", "sid", "role", "auth_time"])
