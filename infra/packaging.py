@@ -104,7 +104,9 @@ def install(target: Path, lock: Path = LOCK) -> None:
     """Install the locked libraries for Lambda into `target`, hashes checked, wheels only. Raises RuntimeError with uv's words."""
     command = [_uv(), "pip", "install", "--quiet", "--python-platform", PLATFORM, "--python-version", PYTHON_VERSION]
     command += ["--only-binary", ":all:", "--require-hashes", "--no-deps", "--link-mode", "copy", "--target", str(target)]
-    done = subprocess.run([*command, "-r", str(lock)], capture_output=True, text=True, check=False)
+    # The machine's own certificates, as for the rest of the set-up: a company's proxy is known to them alone.
+    variables = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
+    done = subprocess.run([*command, "-r", str(lock)], capture_output=True, text=True, check=False, env=variables)
     if done.returncode != 0:
         raise RuntimeError(f"the layer cannot be built from {lock.name}: {done.stderr.strip()[-2000:]}")
 
