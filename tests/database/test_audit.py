@@ -177,8 +177,11 @@ def test_appends_at_once_make_one_chain(database_url: str) -> None:
 @pytest.mark.parametrize("table", ["audit_log", "card_audit_log", "card_audit_log_0"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET action = 'x'", "DELETE FROM {}", "TRUNCATE {}"])
 def test_nobody_changes_the_log(database_url: str, role: str | None, table: str, statement: str) -> None:
-    for _ in range(12):
-        add_card(database_url) if table == "card_audit_log_0" and not _filled(database_url) else None
+    # A partition without a row has nothing that a row's trigger could protect.
+    for _ in range(500):
+        if table != "card_audit_log_0" or _filled(database_url):
+            break
+        add_card(database_url)
     append(database_url, new_id())
     add_card(database_url)
     with psycopg.connect(database_url) as connection:

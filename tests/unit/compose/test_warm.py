@@ -53,7 +53,7 @@ def test_secret_database_and_cache_are_had_before_the_first_request(
     with listening(b"+PONG\r\n") as cache:
         monkeypatch.setenv("CARDWRIGHT_CACHE_URL", f"redis://127.0.0.1:{cache.port}")
         authorization.warm(NEEDS)
-        assert len(cache.heard) == 1
+        assert cache.connections == 1
         kept: Cache = resources.cache_client(authorization.CACHE_BUDGET_S)
         kept.close()
     assert extension.asked == ["inbound"]
