@@ -1,6 +1,6 @@
 """A TCP proxy that counts exchanges on the bytes and can hold answers back: round trips seen from outside our code."""
 
-import selectors
+import queue
 import socket
 import threading
 import time
@@ -8,9 +8,10 @@ from typing import Self
 
 
 class CountingProxy:
-    """Forwards one address. An exchange is a turn of the conversation: the client speaks after the server last did.
+    """Forwards one address for one client at a time.
 
-    `delay_s` holds every answer back that long: what a caller waits for shows as its latency, what it does not wait for does not.
+    An exchange is a turn of the conversation: the client speaks after the server last did. `delay_s` holds every answer back that
+    long: what a caller waits for shows as its latency, what it does not wait for does not.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -19,6 +20,7 @@ class CountingProxy:
         self.port: int = self._listener.getsockname()[1]
         self.exchanges = 0
         self.delay_s = 0.0
+        self._server_spoke_last = True
         self._closing = False
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -42,25 +44,37 @@ class CountingProxy:
         server = socket.create_connection(self._target)
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector = selectors.DefaultSelector()
-        selector.register(client, selectors.EVENT_READ, server)
-        selector.register(server, selectors.EVENT_READ, client)
-        server_spoke_last = True
-        with client, server, selector:
-            while True:
-                for key, _ in selector.select():
-                    source, sink = key.fileobj, key.data
-                    try:
-                        chunk = source.recv(65536)  # type: ignore[union-attr]  # only sockets are registered
-                    except OSError:
-                        return
-                    if not chunk:
-                        return
-                    if source is client:
-                        self.exchanges += server_spoke_last
-                        server_spoke_last = False
-                    else:
-                        server_spoke_last = True
-                        if self.delay_s:
-                            time.sleep(self.delay_s)
-                    sink.sendall(chunk)
+        # Answers are stamped when they come and released by another thread, so that one held back does not hold up the next.
+        answers: queue.Queue[tuple[float, bytes]] = queue.Queue()
+        for work in (self._read_answers, self._release_answers):
+            threading.Thread(target=work, args=(server if work == self._read_answers else client, answers), daemon=True).start()
+        try:
+            while chunk := client.recv(65536):
+                self.exchanges += self._server_spoke_last
+                self._server_spoke_last = False
+                server.sendall(chunk)
+        except OSError:
+            pass
+        finally:
+            server.close()
+            client.close()
+
+    def _read_answers(self, server: socket.socket, answers: "queue.Queue[tuple[float, bytes]]") -> None:
+        try:
+            while chunk := server.recv(65536):
+                self._server_spoke_last = True
+                answers.put((time.monotonic() + self.delay_s, chunk))
+        except OSError:
+            pass
+        answers.put((0.0, b""))
+
+    def _release_answers(self, client: socket.socket, answers: "queue.Queue[tuple[float, bytes]]") -> None:
+        while True:
+            due, chunk = answers.get()
+            if not chunk:
+                return
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                client.sendall(chunk)
+            except OSError:
+                return
