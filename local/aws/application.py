@@ -73,12 +73,29 @@ class Emulator:
             await send_answer(send, json_answer(413, {"__type": "RequestEntityTooLarge"}))
             return
         try:
-            answer = await self._answer(request)
+            answer = await self._while_client_waits(request, receive)
+        except ClientGoneError:
+            return
         except Exception as error:
             # moto raises through WSGI what it does not implement; a client gets AWS's shape of it, the log the trace.
             log.exception("%s %s failed", request.method, request.named.get("x-amz-target", request.path))
             answer = json_answer(500, {"__type": "InternalFailure", "message": f"the emulator failed: {type(error).__name__}"})
         await send_answer(send, answer)
+
+    async def _while_client_waits(self, request: HttpRequest, receive: Receive) -> HttpAnswer:
+        """Answer; a receiver that dies while it waits for messages takes none with it."""
+        if not request.named.get("x-amz-target", "").endswith(".ReceiveMessage"):
+            return await self._answer(request)
+        answer = asyncio.ensure_future(self._answer(request))
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ClientGoneError
+            return answer.result()
+        finally:
+            answer.cancel()
+            gone.cancel()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -120,7 +120,7 @@ class Story:
             deadline = time.monotonic() + _VERIFIED_WITHIN_S
             path, status = f"/webhooks/subscriptions/{made['id']}", made["status"]
             while status == "PENDING_VERIFICATION" and time.monotonic() < deadline:
-                time.sleep(0.1)
+                time.sleep(0.25)
                 status = self._client.get(path)["status"]
             require("verifying the subscription", "ACTIVE", status)
             note.outcome = "her server answered the signed challenge"

@@ -3,8 +3,10 @@
 import concurrent.futures
 import json
 import os
+import socket
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -276,3 +278,21 @@ def _cpu_s(pid: int) -> float:
         pytest.skip("CPU time is read from /proc")
     fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_receiver_that_dies_while_it_waits_takes_no_message_with_it(twin: Host) -> None:
+    url = twin.queue(VisibilityTimeout="600")
+    address = urlsplit(url)
+    body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20}).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"
+        f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=5) as receiver:
+        receiver.sendall(head.encode() + body)
+        time.sleep(0.5)
+    time.sleep(0.5)
+    twin.sqs.send_message(QueueUrl=url, MessageBody="still here")
+    time.sleep(0.5)
+    received = twin.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)
+    assert [message["Body"] for message in received["Messages"]] == ["still here"]
