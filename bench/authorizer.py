@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from cardwright.kernel.secret import Secret
@@ -32,7 +33,7 @@ def event(token: str, secret: Secret[str]) -> dict[str, Any]:
             "authorization_id": f"auth_{uuid.uuid4().hex}",
             "card_token": token,
             "type": "authorization",
-            "amount": f"{random.randint(100, 9999) / 100:.2f}",  # noqa: S311 - an amount, not a secret
+            "amount": str(Decimal(random.randint(100, 9999)).scaleb(-2)),  # noqa: S311 - an amount, not a secret
             "currency": "USD",
             "merchant": {"id": "m_1", "name": name, "category_code": category, "city": city, "country": country},
             "channel": "ecommerce",
