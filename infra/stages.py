@@ -8,6 +8,11 @@ PLACEHOLDER_ACCOUNT = "111111111111"
 DEFAULT_REGION = "us-east-1"
 SES = "ses"
 MAILTO = "mailto:"
+SIMULATED = "simulated"
+# Where a processor answers unless the environment says so; Marqeta's address is each customer's own.
+PROCESSORS = {"lithic": "https://api.lithic.com", "stripe": "https://api.stripe.com", "marqeta": None}
+# Held equal to cardwright.providers.proven by tests/house/test_providers.py: only compose may name a provider.
+PROVEN_PROCESSORS = frozenset({"lithic"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,8 @@ class Stage:
     cache_ecpu_per_second: int
     provisioned_at_most: int
     signing_keys: tuple[str, ...] = ("1",)
+    # Names of keys of card numbers: the first encrypts, all decrypt (docs/operations/deploy.md, rotating).
+    vault_keys: tuple[str, ...] = ("vault",)
     domain: str
     certificate_arn: str | None = None
     cors_origins: tuple[str, ...]
@@ -69,8 +76,8 @@ class Stage:
 
 
 def _simulated(name: str, domain: str) -> Party:
-    """A stand-in of ours, run beside the stage, until the first vendor's adapter exists."""
-    return Party(adapter="simulated", url=f"https://{name}.{domain}")
+    """A stand-in of ours, run beside the stage."""
+    return Party(adapter=SIMULATED, url=f"https://{name}.{domain}")
 
 
 def _mail(sender: str) -> Party:
@@ -116,7 +123,7 @@ _PROD = Stage(
     cors_origins=("https://console.cardwright.example",),
     api_requests_per_second=5_000,
     api_burst=5_000,
-    processor=_simulated("processor", "cardwright.example"),
+    processor=Party(adapter="lithic", url="https://api.lithic.com"),
     kyc=_simulated("kyc", "cardwright.example"),
     messages=_mail("no-reply@cardwright.example"),
 )
@@ -125,13 +132,31 @@ NAMES = (_DEV.name, _PROD.name)
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _DOMAIN = re.compile(r"([a-z0-9-]+\.)+[a-z]{2,}")
+_URL = re.compile(r"https://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)*/?")
+
+
+def _processor(stage: Stage, adapter: str | None, url: str | None) -> Party:
+    """The issuer processor as the environment names it.
+
+    Raises ValueError for what cannot be meant, and for prod when no contract test proves the adapter.
+    """
+    named = adapter or stage.processor.adapter
+    otherwise = stage.processor.url if named == stage.processor.adapter else PROCESSORS.get(named)
+    if named != SIMULATED and named not in PROCESSORS:
+        raise ValueError(f"stage {stage.name}: there is no processor {named!r}")
+    if stage.name == _PROD.name and named not in PROVEN_PROCESSORS:
+        raise ValueError(f"stage {stage.name}: the adapter of the processor {named!r} is unproven")
+    where = url or otherwise
+    if where is None or not _URL.fullmatch(where):
+        raise ValueError(f"stage {stage.name}: {where!r} is no address of a processor")
+    return Party(adapter=named, url=where)
 
 
 def load(name: str, environ: Mapping[str, str]) -> Stage:
     """The stage `name` with what the environment says about it (see docs/operations/deploy.md).
 
     Read: CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL,
-    _MAIL_SENDER.
+    _MAIL_SENDER, _PROCESSOR (an adapter's name), _PROCESSOR_URL.
     Where account or region is not said: CDK_DEFAULT_ACCOUNT and CDK_DEFAULT_REGION, which CDK's command line sets.
     Raises ValueError for an unknown stage or a value that cannot be meant.
     """
@@ -158,6 +183,7 @@ def load(name: str, environ: Mapping[str, str]) -> Stage:
         domain=domain,
         certificate_arn=said("CERTIFICATE_ARN"),
         alarm_email=said("ALARM_EMAIL"),
+        processor=_processor(stage, said("PROCESSOR"), said("PROCESSOR_URL")),
         messages=_mail(sender) if sender else stage.messages,
         cors_origins=tuple(o.strip() for o in origins.split(",")) if origins else stage.cors_origins,
     )

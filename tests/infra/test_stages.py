@@ -41,11 +41,33 @@ def test_environment_overrides_settings() -> None:
         ("dev", {"CARDWRIGHT_DEV_ACCOUNT": "12"}, "no account"),
         ("dev", {"CARDWRIGHT_DEV_REGION": "europe"}, "no region"),
         ("dev", {"CARDWRIGHT_DEV_DOMAIN": "https://x"}, "no domain"),
+        ("dev", {"CARDWRIGHT_DEV_PROCESSOR": "visa"}, "no processor 'visa'"),
+        ("dev", {"CARDWRIGHT_DEV_PROCESSOR": "marqeta"}, "no address of a processor"),
+        ("dev", {"CARDWRIGHT_DEV_PROCESSOR_URL": "http://processor.example"}, "no address of a processor"),
+        ("dev", {"CARDWRIGHT_DEV_PROCESSOR_URL": "https://user@processor.example"}, "no address of a processor"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(name: str, environ: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         stages.load(name, environ)
+
+
+def test_the_environment_names_the_processor() -> None:
+    def processor(stage: str, **said: str) -> stages.Party:
+        return stages.load(stage, {f"CARDWRIGHT_{stage.upper()}_{name}": value for name, value in said.items()}).processor
+
+    assert processor("dev") == stages.Party(adapter="simulated", url="https://processor.dev.cardwright.example")
+    assert processor("dev", PROCESSOR="stripe") == stages.Party(adapter="stripe", url="https://api.stripe.com")
+    assert processor("dev", PROCESSOR="marqeta", PROCESSOR_URL="https://issuer.marqeta.example/v3").adapter == "marqeta"
+    assert processor("prod") == stages.Party(adapter="lithic", url="https://api.lithic.com")
+    assert processor("prod", PROCESSOR_URL="https://sandbox.lithic.com").url == "https://sandbox.lithic.com"
+
+
+@pytest.mark.parametrize("named", ["simulated", "stripe", "marqeta"])
+def test_prod_is_not_deployed_with_an_unproven_processor(named: str) -> None:
+    environ = {"CARDWRIGHT_PROD_PROCESSOR": named, "CARDWRIGHT_PROD_PROCESSOR_URL": "https://processor.example"}
+    with pytest.raises(ValueError, match="unproven"):
+        stages.load("prod", environ)
 
 
 def test_evidence_is_kept_for_seven_years_in_prod() -> None:
