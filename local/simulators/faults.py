@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -19,6 +20,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LONGEST_HANG_S: Final = 30.0
+_OK: Final = 200
+_COLLECTION: Final = re.compile(r"/v1/[^/]+")
 _GARBAGE: Final = b'{"id": "0f3c", "token": "card_'
 
 
@@ -39,9 +42,11 @@ class PartyFaults(BaseModel):
 
 
 class ProcessorFaults(PartyFaults):
-    """The processor can also get a card's currency wrong."""
+    """The processor can also get a card wrong, and refuse with a status that says all is well."""
 
     wrong_currency: bool = Field(False, description="Cards are made and answered in another currency than asked for")
+    wrong_bin: bool = Field(False, description="Cards are made and answered under another BIN than asked for")
+    error_inside: bool = Field(False, description="Every call is answered 200 with an error in its body, nothing done")
 
 
 class Faults(BaseModel):
@@ -136,9 +141,9 @@ class Misbehaviour:
         """The party's faults as set now."""
         return _of(self.file.read(), self.party)
 
-    def wrong_currency(self) -> bool:
-        """Whether cards come in another currency just now."""
-        return self.file.read().processor.wrong_currency
+    def processor(self) -> ProcessorFaults:
+        """The processor's faults as set now, whichever party asks."""
+        return self.file.read().processor
 
     def draw(self, rate: float) -> bool:
         """True in a share of `rate` of all draws."""
@@ -162,7 +167,7 @@ class Misbehaviour:
 
 
 class FaultyApi:
-    """ASGI middleware: the party's faults, acting on the calls to its API under `/v1/`."""
+    """ASGI middleware: the party's faults, acting on the calls to its API under `/v1/` and on nothing else."""
 
     def __init__(self, app: Application, misbehaviour: Misbehaviour) -> None:
         """Stand before `app`."""
@@ -182,13 +187,20 @@ class FaultyApi:
             await _refuse(send, faults.error_status)
         elif party.draw(faults.timeout_rate):
             await _hang(receive)
-        elif faults.create_then_timeout and scope["method"] == "POST":
+        elif isinstance(faults, ProcessorFaults) and faults.error_inside:
+            await _refuse(send, _OK)
+        elif faults.create_then_timeout and _creates(scope):
             await self._app(scope, receive, _swallow)
             await _hang(receive)
         elif faults.garbage:
             await self._app(scope, receive, _Garbler(send))
         else:
             await self._app(scope, receive, send)
+
+
+def _creates(scope: Scope) -> bool:
+    """True for a POST to a collection, /v1/<things>; one to a thing in it makes nothing that could be found again."""
+    return scope["method"] == "POST" and _COLLECTION.fullmatch(scope["path"]) is not None
 
 
 async def _refuse(send: Send, status: int) -> None:

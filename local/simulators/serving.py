@@ -1,14 +1,17 @@
 """How a simulator is served: command line, storage, API key, health, and a stop within two seconds."""
 
 import argparse
+import contextlib
 import hmac
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +20,9 @@ from fastapi.responses import JSONResponse
 from local import serving as local_serving
 from local.clock import ClockFile
 from local.simulators.faults import Application, FaultFile, FaultyApi, Misbehaviour
+
+_LONGEST_LOG_PAGES: Final = 16_384
+_CARRY_OVER_S: Final = 0.5
 
 Life: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -29,6 +35,7 @@ class Setting:
     data: Path
     clock: ClockFile
     faults: FaultFile
+    # Several are separated by commas, and each of them opens: so keys are rotated.
     api_key: str
 
 
@@ -39,7 +46,8 @@ def arguments(party: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder for this simulator's own storage")
     parser.add_argument("--clock", type=Path, help="the shared clock file; default clock in the folder above --data")
     parser.add_argument("--faults", type=Path, help="the shared faults file; default faults.json beside the clock")
-    parser.add_argument("--api-key", default=os.environ.get(f"{party.upper()}_API_KEY"), help=f"or {party.upper()}_API_KEY")
+    variable = f"{party.upper()}_API_KEY"
+    parser.add_argument("--api-key", default=os.environ.get(variable), help=f"one, or several with commas; or {variable}")
     return parser
 
 
@@ -61,21 +69,46 @@ def read_setting(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """A simulator's own storage: what was committed survives the death of the process."""
+    """A simulator's own storage: what was committed survives the death of the process.
+
+    What waits in the log is carried over into the file by a thread of its own, for as long as the process lives.
+    """
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.row_factory = sqlite3.Row
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
+    # Only if that thread is left behind: to carry over waits for the disk, and all requests would wait with it.
+    database.execute(f"PRAGMA wal_autocheckpoint={_LONGEST_LOG_PAGES}")
     database.executescript(schema)
+    threading.Thread(target=_carry_over, args=(path,), daemon=True).start()
     return database
 
 
-def bearer(api_key: str) -> Callable[[str], None]:
-    """A dependency that lets only the holder of the API key in."""
+def _carry_over(path: Path) -> None:
+    database = sqlite3.connect(path, isolation_level=None)
+    while True:
+        time.sleep(_CARRY_OVER_S)
+        with contextlib.suppress(sqlite3.OperationalError):
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def check(authorization: Annotated[str, Header()] = "") -> None:
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {api_key}".encode()):
+
+def add_column(database: sqlite3.Connection, table: str, column: str, kind: str) -> None:
+    """Give a table of a storage from an earlier version a column it has not got yet. Names come from code, never from outside."""
+    known = {row["name"] for row in database.execute(f"PRAGMA table_info({table})").fetchall()}
+    if column not in known:
+        database.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
+def bearer(api_key: str) -> Callable[[str], Awaitable[None]]:
+    """A dependency that lets only the holder of an API key in; `api_key` is one, or several with commas."""
+    wanted = [f"Bearer {key.strip()}".encode() for key in api_key.split(",") if key.strip()]
+
+    # A coroutine, because a plain function would cost each call a turn in the thread pool.
+    async def check(authorization: Annotated[str, Header()] = "") -> None:
+        given = authorization.encode()
+        fits = [hmac.compare_digest(given, key) for key in wanted]
+        if not any(fits):
             raise HTTPException(401, "the API key is missing or wrong", {"WWW-Authenticate": "Bearer"})
 
     return check

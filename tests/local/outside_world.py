@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from standardwebhooks import Webhook
 
-from local.clock import ClockFile
+from local.clock import ClockFile, rfc3339
 from tests.local.programs import Running, program
 
 KEY = "key-of-the-test"
@@ -157,3 +157,9 @@ def assert_signed(world: World, headers: dict[str, str], body: bytes) -> None:
     with ClockFile(world.folder / "clock") as clock:
         assert abs(clock.now() - stamp) < timedelta(minutes=1)
     assert headers["webhook-signature"] == Webhook(SECRET).sign(headers["webhook-id"], stamp, body.decode())
+
+
+def in_minutes(world: World, minutes: float) -> str:
+    """So many minutes from now by the stack's clock, as RFC 3339."""
+    with ClockFile(world.folder / "clock") as clock:
+        return rfc3339(clock.now() + timedelta(minutes=minutes))

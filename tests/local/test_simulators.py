@@ -51,6 +51,9 @@ def test_an_idempotency_key_gives_the_same_card_and_refuses_another_body(world: 
         {"expires_on": "2020-01"},
         {"colour": "red"},
         {"reference": ""},
+        {"limits": {"daily": "1.00"}},
+        {"limits": {"per_transaction": "1.00", "daily": "1.00", "monthly": 1}},
+        {"limits": {"per_transaction": "1.00", "daily": "-1.00", "monthly": "1.00"}},
     ],
 )
 def test_a_bad_card_request_is_refused(world: World, key: str, changes: dict[str, Any]) -> None:

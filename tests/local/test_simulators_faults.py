@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from local.clock import ClockFile
-from tests.local.outside_world import CARD, World, all_parties, assert_signed
+from local.simulators.processor.pan import luhn_digit
+from tests.local.outside_world import CARD, World, all_parties, assert_signed, in_minutes
 
 # Clock
 
@@ -49,6 +50,7 @@ def test_a_bad_advance_is_refused(world: World, body: dict[str, Any]) -> None:
         {"bank": {"fail_next": 1}},
         {"kyc": {"explode": True}},
         {"kyc": {"wrong_currency": True}},
+        {"kyc": {"error_inside": True}},
         {"processor": {"error_rate": 1.5}},
         {"processor": {"fail_next": -1}},
         {"messages": 7},
@@ -121,6 +123,46 @@ def test_a_card_may_come_in_another_currency(world: World, key: str) -> None:
     world.faults(processor={"wrong_currency": True})
     assert world.make_card(key).json()["currency"] == "EUR"
     assert world.make_card(f"{key}-2", currency="EUR").json()["currency"] == "USD"
+
+
+def test_a_card_may_come_under_another_bin(world: World, key: str) -> None:
+    world.faults(processor={"wrong_bin": True})
+    card = world.make_card(key).json()
+    assert card["pan"].startswith("453208")
+    assert luhn_digit(card["pan"][:-1]) == card["pan"][-1]
+    assert card["last_four"] == card["pan"][-4:]
+
+
+def test_an_error_may_come_with_a_good_status_and_then_nothing_is_done(world: World, key: str) -> None:
+    token = world.make_card(f"{key}-1", reference=key).json()["token"]
+    world.faults(processor={"error_inside": True})
+    answers = [world.make_card(f"{key}-2", reference=key)]
+    answers.append(world.call(world.processor, "PATCH", f"/v1/cards/{token}", json={"state": "CLOSED"}))
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["error"]["code"] for answer in answers} == {"simulated_fault"}
+    world.faults(processor={"error_inside": False})
+    (found,) = world.call(world.processor, "GET", "/v1/cards", params={"reference": key}).json()["data"]
+    assert (found["token"], found["state"]) == (token, "ACTIVE")
+
+
+def test_only_a_creating_call_takes_effect_without_an_answer(world: World, key: str) -> None:
+    token = world.make_card(key).json()["token"]
+    world.faults(processor={"create_then_timeout": True})
+    path = f"/v1/cards/{token}"
+    assert world.call(world.processor, "PATCH", path, json={"state": "PAUSED"}).json()["state"] == "PAUSED"
+    view = world.call(world.processor, "POST", f"{path}/embed", json={"expires_at": in_minutes(world, 1), "origins": []})
+    assert view.status_code == 200
+
+
+def test_no_fault_acts_on_a_view_a_lever_or_the_network(world: World, key: str) -> None:
+    token = world.make_card(key).json()["token"]
+    wanted = {"expires_at": in_minutes(world, 1), "origins": []}
+    url = world.call(world.processor, "POST", f"/v1/cards/{token}/embed", json=wanted).json()["url"]
+    world.faults(processor={"error_rate": 1.0, "error_inside": True, "garbage": True})
+    assert world.http.get(url).status_code == 200
+    paused = world.http.post(f"{world.processor.url}/simulate/card-state", json={"card_token": token, "state": "PAUSED"})
+    assert paused.json()["state"] == "PAUSED"
+    assert world.authorize()["decision"] == "APPROVE"
 
 
 def test_authorizations_held_back_are_overtaken(world: World) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from local.simulators.faults import Misbehaviour
-from local.simulators.processor import cards, controls, network
+from local.simulators.processor import cards, controls, drift, embed, network
 from local.simulators.serving import Setting, arguments, new_app, read_setting, required, serve
 from local.simulators.signing import Signer
 
@@ -15,14 +15,20 @@ from local.simulators.signing import Signer
 def make_app(setting: Setting, signer: Signer, misbehaviour: Misbehaviour, authorization_url: str) -> FastAPI:
     """The simulator's application."""
     wire = network.Network(setting, signer, misbehaviour, authorization_url)
+    database = cards.open_cards(setting)
+    made = cards.Cards(database, setting.clock)
+    views = embed.Embeds(database, setting.clock)
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         yield
         await wire.close()
+        database.close()
 
     app = new_app("Issuer processor and card network simulator", life)
-    app.include_router(cards.routes(setting, cards.Cards(setting), misbehaviour))
+    app.include_router(cards.routes(setting, made, misbehaviour))
+    app.include_router(embed.routes(setting, made, views))
+    app.include_router(drift.routes(made))
     app.include_router(network.routes(wire))
     app.include_router(controls.clock_routes(setting.clock))
     app.include_router(controls.fault_routes(setting.faults))
