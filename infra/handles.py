@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Keys:
     """ARNs of the keys in KMS."""
 
-    vault: str
+    vault: tuple[str, ...]
     user: str
     mac: str
     signing: tuple[str, ...]

@@ -21,7 +21,8 @@ class KeysStack(cdk.Stack):
             scope, f"{stage.prefix}-keys", env=env, termination_protection=stage.termination_protection, description="Keys in KMS"
         )
         self._stage = stage
-        vault = self._symmetric("vault", "Encrypts card numbers")
+        # Material of a symmetric key rotates by itself; a key as a whole, as after a compromise, by a new one put first.
+        vault = [self._symmetric(name, "Encrypts card numbers") for name in stage.vault_keys]
         user = self._symmetric("user", "Wraps the data key of each person")
         self.storage = self._symmetric("storage", "Encrypts storage of AWS services: database, queues, secrets, logs")
         mac = self._key("mac", "Blind indexes and fingerprints", kms.KeySpec.HMAC_256, kms.KeyUsage.GENERATE_VERIFY_MAC)
@@ -32,7 +33,7 @@ class KeysStack(cdk.Stack):
         ]
         self._let_services_use_storage_key()
         self.handle = Keys(
-            vault=vault.key_arn,
+            vault=tuple(key.key_arn for key in vault),
             user=user.key_arn,
             mac=mac.key_arn,
             signing=tuple(key.key_arn for key in signing),

@@ -11,10 +11,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from cardwright.authorizations.ports import RiskScorer
 from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason
 from cardwright.authorizations.service import AuthorizationService, decision_key
 from cardwright.cards.rules import profile_key
 from cardwright.kernel.clock import FixedClock
+from cardwright.kernel.secret import Secret
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
@@ -31,7 +33,13 @@ class World:
         self.clock = FixedClock(NOW)
         self.database = as_role(url, "app")
         self.cache = Cache(cache_url, budget_s=2.0)
-        self.service = AuthorizationService(self.database, self.cache, self.clock, IdSource(self.clock))
+        self.service = self.engine()
+
+    def engine(self, scorer: RiskScorer | None = None) -> AuthorizationService:
+        """An engine over these servers."""
+        return AuthorizationService(
+            self.database, self.cache, self.clock, IdSource(self.clock), scorer, secrets=lambda: [Secret("the processor's")]
+        )
 
     def card(self, **changes: object) -> SeededCard:
         """A card of its own."""
@@ -343,7 +351,7 @@ def test_a_freeze_between_reading_and_recording_is_seen(world: World) -> None:
             return 7
 
     scorer = FreezesInBetween()
-    service = AuthorizationService(world.database, world.cache, world.clock, IdSource(world.clock), scorer)
+    service = world.engine(scorer)
     decision = service.evaluate(request(card.token))
     assert (decision.reason, decision.risk_score, scorer.scored) == ("card_frozen", 7, 2)
     assert [row["reason"] for row in world.transactions(card)] == ["card_frozen"]
@@ -360,7 +368,7 @@ def test_a_card_that_changes_without_end_is_unavailable_not_wrong(world: World) 
             set_limits(world.url, card)
             return 0
 
-    service = AuthorizationService(world.database, world.cache, world.clock, IdSource(world.clock), ChangesAlways())
+    service = world.engine(ChangesAlways())
     decision = service.evaluate(request(card.token))
     assert (decision.reason, decision.final) == (Reason.ISSUER_UNAVAILABLE, False)
     assert world.transactions(card) == []

@@ -11,13 +11,17 @@ import psycopg
 import pytest
 
 from cardwright.authorizations.service import AuthorizationService, decision_key
+from cardwright.authorizations.service.entries import entry_keys, seal, unseal
 from cardwright.cards.rules import profile_key
 from cardwright.kernel.clock import FixedClock
+from cardwright.kernel.secret import Secret
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
 from tests.builders import NOW, SeededCard, add_card, as_role, request, set_limits
 from tests.fakes.tcp import closed_port, listening
+
+SECRETS = [Secret("the processor's")]
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def engine(database: Database, cache: Cache) -> Iterator[AuthorizationService]:
     """An engine over these two, closed afterwards."""
     clock = FixedClock(NOW)
     try:
-        yield AuthorizationService(database, cache, clock, IdSource(clock))
+        yield AuthorizationService(database, cache, clock, IdSource(clock), secrets=lambda: SECRETS)
     finally:
         database.close()
         cache.close()
@@ -75,10 +79,17 @@ def test_a_cache_that_talks_nonsense_changes_no_answer(database_url: str) -> Non
 
 def held_profile(cache: Cache, card: SeededCard) -> tuple[str, dict[str, object]]:
     """The profile the cache holds, as version and document."""
-    (raw,) = cache.get_many([profile_key(card.token)]) or [None]
-    assert raw is not None
-    version, _, text = raw.decode().partition(" ")
+    (entry,) = cache.get_many([profile_key(card.token)]) or [None]
+    assert entry is not None
+    value = unseal(entry_keys(SECRETS), profile_key(card.token), entry)
+    assert value is not None
+    version, _, text = value.decode().partition(" ")
     return version, json.loads(text)
+
+
+def hold(cache: Cache, key: str, value: str) -> None:
+    """Put a value into the cache, sealed as ours."""
+    assert cache.exchange([("SET", key, seal(entry_keys(SECRETS), key, value))]) == [b"OK"]
 
 
 @pytest.mark.parametrize(
@@ -100,20 +111,22 @@ def test_a_profile_that_cannot_be_read_counts_as_none(database_url: str, cache: 
     with engine(as_role(database_url, "app"), cache) as service:
         assert service.evaluate(request(card.token)).reason == "approved"
         version, told = held_profile(cache, card)
-        cache.exchange([("SET", profile_key(card.token), f"{version} {json.dumps(told | lie)}")])
+        hold(cache, profile_key(card.token), f"{version} {json.dumps(told | lie)}")
         assert service.evaluate(request(card.token)).reason == "approved"
 
 
-@pytest.mark.parametrize("value", [b"", b"\xff\xfe", b"1", b"1 []", b"x {}", b"1 {", b"|||||", b"1 " + b"[" * 2000])
-def test_noise_under_our_keys_counts_as_nothing(database_url: str, cache: Cache, value: bytes) -> None:
+@pytest.mark.parametrize("value", ["", "\x00", "1", "1 []", "x {}", "1 {", "|||||", "1 " + "[" * 2000])
+def test_noise_under_our_keys_counts_as_nothing(database_url: str, cache: Cache, value: str) -> None:
     card = add_card(database_url)
     wanted = request(card.token)
     keys = (profile_key(card.token), decision_key(card.token, wanted.authorization_id))
-    cache.exchange([("SET", key, value) for key in keys])
+    for key in keys:
+        hold(cache, key, value)
     with engine(as_role(database_url, "app"), cache) as service:
         first = service.evaluate(wanted)
         assert first.reason == "approved"
-        cache.exchange([("SET", key, value) for key in keys])
+        for key in keys:
+            hold(cache, key, value)
         assert service.evaluate(wanted) == first
 
 
@@ -122,7 +135,7 @@ def test_a_profile_that_promises_more_than_the_row_cannot_spend_it(database_url:
     with engine(as_role(database_url, "app"), cache) as service:
         assert service.evaluate(request(card.token, "1.00")).reason == "approved"
         version, told = held_profile(cache, card)
-        cache.exchange([("SET", profile_key(card.token), f"{version} {json.dumps(told | {'per_transaction': '999.00'})}")])
+        hold(cache, profile_key(card.token), f"{version} {json.dumps(told | {'per_transaction': '999.00'})}")
         assert service.evaluate(request(card.token, "59.01")).reason == "daily_limit_exceeded"
 
 
@@ -132,7 +145,7 @@ def test_an_older_profile_never_replaces_a_newer_one(database_url: str, cache: C
         service.evaluate(request(card.token))
         _, old = held_profile(cache, card)
         newer = json.dumps(old | {"config_version": 7})
-        cache.exchange([("SET", profile_key(card.token), f"7 {newer}")])
+        hold(cache, profile_key(card.token), f"7 {newer}")
         set_limits(database_url, card)
         assert service.evaluate(request(card.token)).reason == "approved"
         assert cache.ping()

@@ -1,7 +1,8 @@
-"""Servers that misbehave on a socket: silent, hanging up, or saying what they were told to."""
+"""Servers that misbehave on a socket: silent, hanging up, saying what they were told to, or slow on the way to another."""
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -57,6 +58,64 @@ def listening(answer: bytes | None, *, hang_up: bool = False) -> Iterator[Listen
     threads[0].start()
     try:
         yield listener
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        server.close()
+
+
+@contextmanager
+def relaying(to_port: int, delay_s: float | None) -> Iterator[int]:
+    """Serve what a server on loopback serves, each answer late by `delay_s`, None for never; gives the port.
+
+    What is asked arrives at once.
+    """
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.05)
+    done = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def pump(source: socket.socket, sink: socket.socket, late_s: float | None) -> None:
+        source.settimeout(0.05)
+        while not done.is_set():
+            try:
+                message = source.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if not message:
+                # The other direction ends with this one.
+                for end in (source, sink):
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+                return
+            if late_s is not None:
+                time.sleep(late_s)
+                with suppress(OSError):
+                    sink.sendall(message)
+
+    def relay(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", to_port)) as behind:
+            back = threading.Thread(target=pump, args=(behind, client, delay_s))
+            back.start()
+            pump(client, behind, 0)
+            back.join()
+
+    def accept() -> None:
+        while not done.is_set():
+            try:
+                client, _ = server.accept()
+            except TimeoutError:
+                continue
+            threads.append(threading.Thread(target=relay, args=(client,)))
+            threads[-1].start()
+
+    threads.append(threading.Thread(target=accept))
+    threads[0].start()
+    try:
+        yield server.getsockname()[1]
     finally:
         done.set()
         for thread in threads:

@@ -36,7 +36,7 @@ def _grown() -> list[Row]:
 def test_150_functions_stay_under_500_resources_a_stack(tmp_path: Path) -> None:
     rows = _grown()
     assert len(rows) == WANTED
-    large = replace(FREEZE_CARD, name="do_batch", path="/cards/batch", body_limit=2 * 1024 * 1024)
+    large = replace(FREEZE_CARD, name="do_batch", path="/cards/many", body_limit=2 * 1024 * 1024)
     rows[-1] = replace(large, domain=rows[-1].domain)
     result = check.synthesize(tmp_path / "out", rows, layer=packaging.no_layer(), names=["prod"])
     counts = {name: len(template["Resources"]) for name, template in result.templates.items()}
@@ -48,7 +48,7 @@ def test_150_functions_stay_under_500_resources_a_stack(tmp_path: Path) -> None:
         if resource["Type"] == "AWS::WAFv2::WebACL"
     ]
     rules = {rule["Name"]: json.dumps(rule["Statement"]) for rule in acl["Rules"]}
-    assert '"/api/v1/cards/batch"' in rules["body-size"]
+    assert '"/api/v1/cards/many"' in rules["body-size"]
     assert over(2 * 1024 * 1024) in json.loads(f"[{rules['body-size-2097152']}]")[0]["RegexMatchStatement"]["RegexString"]
     functions = [
         resource

@@ -9,7 +9,6 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 
 class Reason(StrEnum):
@@ -136,14 +135,3 @@ def _blocked(value: str, allowed: frozenset[str], denied: frozenset[str]) -> boo
 def expires_at(year: int, month: int) -> datetime:
     """First moment after the card's last month, UTC (a card is good through the last day of the month on its face)."""
     return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-
-
-def windows(now: datetime, time_zone: str) -> tuple[datetime, datetime]:
-    """Start of the card's current day and month, in UTC, by the calendar of its IANA time zone."""
-    local = now.astimezone(ZoneInfo(time_zone))
-    return _midnight(local.year, local.month, local.day, time_zone), _midnight(local.year, local.month, 1, time_zone)
-
-
-@lru_cache(maxsize=4096)
-def _midnight(year: int, month: int, day: int, time_zone: str) -> datetime:
-    return datetime(year, month, day, tzinfo=ZoneInfo(time_zone)).astimezone(UTC)

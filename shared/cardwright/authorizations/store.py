@@ -5,12 +5,13 @@ from decimal import Decimal
 from uuid import UUID
 
 from cardwright.authorizations.rules import AuthorizationRequest, Profile
+from cardwright.cards.rules import category_codes
 from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.platform.postgres import Database, Row, UniqueViolation
 
 
 def find_profile(database: Database, card_token: str) -> Profile | None:
-    """Load what the engine must know of a card, by the processor's token."""
+    """Load what the engine must know of a card, by the processor's token; merchant categories as codes, groups taken apart."""
     row = database.call("SELECT * FROM find_authorization_profile(%s)", (card_token,))
     if row is None:
         return None
@@ -24,8 +25,8 @@ def find_profile(database: Database, card_token: str) -> Profile | None:
         expiry_month=row["expiry_month"],
         per_transaction=row["per_transaction"],
         time_zone=row["time_zone"],
-        categories_allowed=frozenset(row["merchant_categories"].get("allow", ())),
-        categories_denied=frozenset(row["merchant_categories"].get("deny", ())),
+        categories_allowed=category_codes(row["merchant_categories"].get("allow", ())),
+        categories_denied=category_codes(row["merchant_categories"].get("deny", ())),
         countries_allowed=frozenset(row["countries"].get("allow", ())),
         countries_denied=frozenset(row["countries"].get("deny", ())),
         channels_denied=frozenset(row["channels"].get("deny", ())),

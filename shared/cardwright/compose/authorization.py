@@ -26,13 +26,14 @@ class Authorization:
                 raise BrokenInvariantError(f"the row does not ask for {capability}")
         self.clock: Clock = resources.clock()
         self.ids: IdSource = resources.ids()
+        self._secret_name = environment.variable(Capability.PROCESSOR_INBOUND, "CARDWRIGHT_PROCESSOR_INBOUND_SECRET")
         self.service = AuthorizationService(
             resources.database(Capability.DATABASE_APP, DATABASE_BUDGET_S),
             resources.cache_client(CACHE_BUDGET_S),
             self.clock,
             self.ids,
+            secrets=self.inbound_secrets,
         )
-        self._secret_name = environment.variable(Capability.PROCESSOR_INBOUND, "CARDWRIGHT_PROCESSOR_INBOUND_SECRET")
 
     def inbound_secrets(self) -> list[Secret[str]]:
         """The signing secrets that are valid now, several while they rotate. Raises UnavailableError."""

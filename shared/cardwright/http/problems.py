@@ -15,6 +15,7 @@ STATUS: Mapping[type[CardwrightError], tuple[int, str]] = {
     errors.ForbiddenError: (403, "Forbidden"),
     errors.NotFoundError: (404, "Not found"),
     errors.ConflictError: (409, "Conflict"),
+    errors.GoneError: (410, "Gone"),
     errors.StaleVersionError: (412, "Precondition failed"),
     errors.PayloadTooLargeError: (413, "Payload too large"),
     errors.UnsupportedMediaTypeError: (415, "Unsupported media type"),
@@ -23,6 +24,7 @@ STATUS: Mapping[type[CardwrightError], tuple[int, str]] = {
     errors.RateLimitedError: (429, "Too many requests"),
     errors.ProviderRefusedError: (502, "Bad gateway"),
     errors.UnavailableError: (503, "Service unavailable"),
+    errors.CircuitOpenError: (503, "Service unavailable"),
     errors.BrokenInvariantError: (500, "Internal server error"),
 }
 _INTERNAL = (500, "Internal server error")

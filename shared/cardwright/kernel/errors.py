@@ -64,6 +64,12 @@ class ConflictError(CardwrightError):
     code = "conflict"
 
 
+class GoneError(CardwrightError):
+    """It was there and is no more, for good: used up or expired."""
+
+    code = "gone"
+
+
 class StaleVersionError(CardwrightError):
     """`If-Match` names a version that is not the current one."""
 
@@ -107,6 +113,10 @@ class UnavailableError(CardwrightError):
     """Something we depend on does not answer; nothing was done or the outcome is recoverable by the same key."""
 
     code = "service_unavailable"
+
+
+class CircuitOpenError(UnavailableError):
+    """It has failed so often just now that it is left alone for a while; nothing was asked, so asking again at once is no use."""
 
 
 class ProviderRefusedError(CardwrightError):

@@ -1,11 +1,11 @@
-"""Envelope encryption of single values with the AWS Encryption SDK under a KMS key."""
+"""Envelope encryption of single values with the AWS Encryption SDK under keys in KMS."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aws_encryption_sdk
 from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
 from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
-from aws_cryptographic_material_providers.mpl.models import CreateAwsKmsKeyringInput
+from aws_cryptographic_material_providers.mpl.models import CreateAwsKmsKeyringInput, CreateMultiKeyringInput
 from aws_cryptographic_material_providers.smithygenerated.aws_cryptography_materialproviders.errors import (
     CollectionOfErrors,
     ComAmazonawsKms,
@@ -29,17 +29,29 @@ _KMS_ERRORS = (BotoCoreError, ClientError, ComAmazonawsKms)
 class EnvelopeKey:
     """Encrypts each value under a data key of its own (AES-256-GCM, key commitment), wrapped by one KMS key.
 
-    There is no data-key cache: the context differs from value to value, so it would never hit. Safe to share among threads.
+    Of several KMS keys the first encrypts and all decrypt: one is put in front, what the others wrapped is encrypted anew
+    (`reencrypt`), then they go. There is no data-key cache: the context differs from value to value, so it would never hit.
+    Safe to share among threads.
     """
 
-    def __init__(self, key_arn: str) -> None:
+    def __init__(self, key_arns: Sequence[str]) -> None:
         self._client = aws_encryption_sdk.EncryptionSDKClient(
             commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT, max_encrypted_data_keys=1
         )
+        self._active = key_arns[0]
         providers = AwsCryptographicMaterialProviders(config=MaterialProvidersConfig())
-        self._keyring = providers.create_aws_kms_keyring(
-            input=CreateAwsKmsKeyringInput(kms_key_id=key_arn, kms_client=client("kms"))
-        )
+        keyrings = [
+            providers.create_aws_kms_keyring(input=CreateAwsKmsKeyringInput(kms_key_id=arn, kms_client=client("kms")))
+            for arn in key_arns
+        ]
+        self._keyring = keyrings[0]
+        # Never encrypts: it would wrap the data key once for each key. To decrypt it asks only the key a message names.
+        self._keyrings = providers.create_multi_keyring(input=CreateMultiKeyringInput(child_keyrings=keyrings))
+
+    @property
+    def active(self) -> str:
+        """ARN of the key that encrypts."""
+        return self._active
 
     def encrypt(self, plaintext: Secret[bytes], context: Mapping[str, str]) -> bytes:
         """Return the message; `context` is authenticated and must be given again to decrypt. Raises UnavailableError."""
@@ -56,9 +68,21 @@ class EnvelopeKey:
 
     def decrypt(self, message: bytes, context: Mapping[str, str]) -> Secret[bytes]:
         """Undo `encrypt`. Raises UnavailableError, BrokenInvariantError when message, key and context do not belong together."""
+        return self._open(message, context)[0]
+
+    def reencrypt(self, message: bytes, context: Mapping[str, str]) -> bytes | None:
+        """Return the message's value encrypted under the active key; None when it is already.
+
+        Raises as `decrypt` does: what is under the active key already is opened too, and so known to be sound.
+        """
+        plaintext, wrapped_by = self._open(message, context)
+        return None if wrapped_by == {self._active} else self.encrypt(plaintext, context)
+
+    def _open(self, message: bytes, context: Mapping[str, str]) -> tuple[Secret[bytes], set[str]]:
+        """The value, and the ARNs of the keys that wrapped its data key."""
         wanted = _required(context)
         try:
-            plaintext, header = self._client.decrypt(source=message, keyring=self._keyring, encryption_context=wanted)
+            plaintext, header = self._client.decrypt(source=message, keyring=self._keyrings, encryption_context=wanted)
         except _KMS_ERRORS as error:
             raise keys_unavailable() from error
         except (AWSEncryptionSDKClientError, InvalidTag) as error:
@@ -67,7 +91,8 @@ class EnvelopeKey:
             raise BrokenInvariantError("An encrypted value does not open.") from error
         if dict(header.encryption_context) != wanted:
             raise BrokenInvariantError("An encrypted value belongs to another context.")
-        return Secret(bytes(plaintext))
+        wrapped_by = {key.key_provider.key_info.decode() for key in header.encrypted_data_keys}
+        return Secret(bytes(plaintext)), wrapped_by
 
 
 def _required(context: Mapping[str, str]) -> dict[str, str]:
@@ -77,7 +102,10 @@ def _required(context: Mapping[str, str]) -> dict[str, str]:
     return dict(context)
 
 
-def _is_of_kms(error: Exception) -> bool:
-    cause = error.__cause__ or error.__context__
-    failures = cause.list if isinstance(cause, CollectionOfErrors) else [cause]
-    return any(isinstance(failure, _KMS_ERRORS) for failure in failures)
+def _is_of_kms(error: BaseException | None) -> bool:
+    """True when KMS failed somewhere below: keyrings collect their members' errors, and those theirs."""
+    if isinstance(error, CollectionOfErrors):
+        return any(_is_of_kms(one) for one in error.list)
+    if isinstance(error, _KMS_ERRORS):
+        return True
+    return isinstance(error, AWSEncryptionSDKClientError) and _is_of_kms(error.__cause__ or error.__context__)

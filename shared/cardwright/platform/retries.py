@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cardwright.kernel.errors import UnavailableError
+from cardwright.kernel.errors import CircuitOpenError, UnavailableError
 
 T = TypeVar("T")
 
@@ -13,7 +13,8 @@ T = TypeVar("T")
 class Retry:
     """Up to three more tries, after about 1, 2 and 4 seconds, and none that begins later than `window_s`.
 
-    Only UnavailableError is tried again, so the call must be one that may be repeated. Waiting, the time and the jitter
+    Only UnavailableError is tried again, so the call must be one that may be repeated; CircuitOpenError, which means that
+    nobody was asked, is the caller's at once. Waiting, the time and the jitter
     (up to +25 %, so that many callers do not come back together) are given by the caller.
     """
 
@@ -38,6 +39,9 @@ class Retry:
         for wait_s in self._waits_s:
             try:
                 return action()
+            except CircuitOpenError:
+                # The circuit stays open for longer than any pause here.
+                raise
             except UnavailableError:
                 pause_s = wait_s * (1 + self._jitter() / 4)
                 if self._monotonic() - begun + pause_s > self._window_s:

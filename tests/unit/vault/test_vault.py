@@ -36,10 +36,15 @@ def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         }
 
 
+def vault_of(kms: dict[str, str], *names: str) -> Vault:
+    """A vault under the named keys."""
+    return Vault(EnvelopeKey([kms[name] for name in names]), lambda: MacKey(kms["mac"]))
+
+
 @pytest.fixture
 def vault(kms: dict[str, str]) -> Vault:
-    """A vault under the keys."""
-    return Vault(EnvelopeKey(kms["envelope"]), MacKey(kms["mac"]))
+    """A vault under one key."""
+    return vault_of(kms, "envelope")
 
 
 def test_a_card_number_opens_for_its_own_card_only(vault: Vault) -> None:
@@ -70,11 +75,11 @@ def test_a_changed_ciphertext_does_not_open(vault: Vault, position: int) -> None
 
 def test_another_key_does_not_open_it(vault: Vault, kms: dict[str, str]) -> None:
     with pytest.raises(BrokenInvariantError):
-        Vault(EnvelopeKey(kms["other"]), MacKey(kms["mac"])).decrypt(ONE, vault.encrypt(ONE, PAN))
+        vault_of(kms, "other").decrypt(ONE, vault.encrypt(ONE, PAN))
 
 
 def test_an_envelope_without_context_is_refused(kms: dict[str, str]) -> None:
-    envelope = EnvelopeKey(kms["envelope"])
+    envelope = EnvelopeKey([kms["envelope"]])
     with pytest.raises(BrokenInvariantError):
         envelope.encrypt(Secret(b"value"), {})
     sealed = envelope.encrypt(Secret(b"value"), {"card_id": "1", "purpose": "test"})
@@ -91,7 +96,7 @@ def test_fingerprints_are_equal_for_equal_numbers_only(vault: Vault) -> None:
 def test_without_kms_nothing_is_sealed_or_opened(vault: Vault, kms: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     sealed = vault.encrypt(ONE, PAN)
     gone = kms["envelope"][:-36] + "00000000-0000-4000-8000-000000000000"
-    without = Vault(EnvelopeKey(gone), MacKey(gone))
+    without = Vault(EnvelopeKey([gone]), lambda: MacKey(gone))
     with pytest.raises(UnavailableError) as failure:
         without.encrypt(ONE, PAN)
     assert failure.value.code == "keys_unavailable"
@@ -101,4 +106,46 @@ def test_without_kms_nothing_is_sealed_or_opened(vault: Vault, kms: dict[str, st
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     forget_clients()
     with pytest.raises(UnavailableError):
-        Vault(EnvelopeKey(kms["envelope"]), MacKey(kms["mac"])).decrypt(ONE, sealed)
+        vault_of(kms, "envelope").decrypt(ONE, sealed)
+    for names in (("other", "envelope"), ("envelope", "other")):
+        with pytest.raises(UnavailableError):
+            vault_of(kms, *names).reencrypt(ONE, sealed)
+
+
+def test_of_several_keys_the_first_encrypts_and_all_decrypt(vault: Vault, kms: dict[str, str]) -> None:
+    both = vault_of(kms, "other", "envelope")
+    assert (vault.key_name, both.key_name) == (kms["envelope"], kms["other"])
+    assert both.decrypt(ONE, vault.encrypt(ONE, PAN)) == PAN
+    sealed = both.encrypt(ONE, PAN)
+    assert vault_of(kms, "other").decrypt(ONE, sealed) == PAN
+    with pytest.raises(BrokenInvariantError):
+        vault.decrypt(ONE, sealed)
+
+
+def test_a_number_encrypted_anew_needs_the_new_key_alone(vault: Vault, kms: dict[str, str]) -> None:
+    old = vault.encrypt(ONE, PAN)
+    both = vault_of(kms, "other", "envelope")
+    new = both.reencrypt(ONE, old)
+    assert new is not None
+    assert new[:3] == old[:3] == bytes.fromhex("020478")
+    assert vault_of(kms, "other").decrypt(ONE, new) == PAN
+    assert both.reencrypt(ONE, new) is None
+
+
+def test_what_is_not_this_cards_number_is_not_encrypted_anew(vault: Vault, kms: dict[str, str]) -> None:
+    sealed, both = vault.encrypt(ONE, PAN), vault_of(kms, "other", "envelope")
+    for card_id, ciphertext in ((OTHER, sealed), (ONE, sealed[:-1]), (ONE, b""), (ONE, b"x" * 100)):
+        with pytest.raises(BrokenInvariantError):
+            both.reencrypt(card_id, ciphertext)
+    with pytest.raises(BrokenInvariantError):
+        vault_of(kms, "other").reencrypt(ONE, sealed)
+
+
+def test_a_key_for_fingerprints_is_not_asked_for_to_encrypt(kms: dict[str, str]) -> None:
+    def none() -> MacKey:
+        raise AssertionError("asked for")
+
+    without = Vault(EnvelopeKey([kms["envelope"]]), none)
+    assert without.decrypt(ONE, without.encrypt(ONE, PAN)) == PAN
+    with pytest.raises(AssertionError, match="asked for"):
+        without.fingerprint(PAN)

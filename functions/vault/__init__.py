@@ -1,0 +1,1 @@
+"""Doors of the vault domain: one module per Lambda."""

@@ -1,0 +1,126 @@
+"""What the engine keeps in Valkey: decisions and profiles, each sealed, so that nothing but our own is ever read back.
+
+Valkey is no authority: whoever can write to it must not be able to make a card's limits wider or an answer another one. An
+entry is its value followed by a MAC over its key and value; what has none that holds counts as absent.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from cardwright.authorizations.rules import Decision, Profile, Reason, expires_at
+from cardwright.kernel.secret import Secret
+
+_PROFILE_FIELDS = tuple(field.name for field in fields(Profile))
+_LISTS = ("categories_allowed", "categories_denied", "countries_allowed", "countries_denied", "channels_denied")
+# Half of HMAC-SHA-256: enough where each guess is an authorization request of its own (RFC 2104, section 5).
+_MAC_BYTES = 16
+# Keeps keys derived for entries apart from every other use of the secret. It can be no signed webhook: those have two dots.
+_PURPOSE = b"cache-entry"
+
+# Keeps a late writer from putting an older profile over a newer one. What the writer found and could not believe (ARGV[4])
+# does not count: a forged high version would else keep every true profile out.
+SET_NEWER = """
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' and held ~= ARGV[4] then
+  local version = string.match(held, '^(%d+) ')
+  if version and tonumber(version) > tonumber(ARGV[1]) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+
+
+def decision_key(card_token: str, authorization_id: str) -> str:
+    """Cache key of a decision; it shares the hash tag of the card's profile (`profile_key`)."""
+    return f"card:{{{card_token}}}:decision:{authorization_id}"
+
+
+def entry_keys(secrets: Sequence[Secret[str]]) -> list[Secret[bytes]]:
+    """Keys of entries, one from each of the processor's signing secrets, in their order."""
+    return [Secret(hmac.digest(secret.reveal().encode(), _PURPOSE, hashlib.sha256)) for secret in secrets]
+
+
+def seal(keys: Sequence[Secret[bytes]], key: str, value: str) -> bytes:
+    """The entry to keep under a cache key, by the first of the keys."""
+    raw = value.encode()
+    return raw + _mac(keys[0], key, raw)
+
+
+def unseal(keys: Sequence[Secret[bytes]], key: str, entry: bytes) -> bytes | None:
+    """The value of an entry that one of the keys sealed for this cache key, else None."""
+    value, mac = entry[:-_MAC_BYTES], entry[-_MAC_BYTES:]
+    held = False
+    for one in keys:
+        held |= hmac.compare_digest(mac, _mac(one, key, value))
+    return value if held else None
+
+
+def _mac(by: Secret[bytes], key: str, value: bytes) -> bytes:
+    name = key.encode()
+    # The length in front: no other key and value give the same octets.
+    return hmac.digest(by.reveal(), b"%d:%b%b" % (len(name), name, value), hashlib.sha256)[:_MAC_BYTES]
+
+
+def write_decision(decision: Decision, digest: bytes) -> str:
+    """The value of a decision, with the digest of what was asked."""
+    score = "" if decision.risk_score is None else str(decision.risk_score)
+    stamp = decision.decided_at.isoformat()
+    return "|".join((digest.hex(), decision.reason, str(decision.transaction_id), str(decision.approved_amount), score, stamp))
+
+
+def read_decision(raw: bytes, digest: bytes, authorization_id: str) -> Decision | None:
+    """The remembered answer, which for another body is authorization_id_reused; None for what is no such value."""
+    try:
+        known, reason, transaction_id, approved, score, stamp = raw.decode().split("|")
+        moment = datetime.fromisoformat(stamp)
+        if known != digest.hex():
+            return Decision(Reason.AUTHORIZATION_ID_REUSED, authorization_id, UUID(transaction_id), Decimal("0.00"), None, moment)
+        return Decision(
+            Reason(reason),
+            authorization_id,
+            UUID(transaction_id),
+            Decimal(approved),
+            int(score) if score else None,
+            moment,
+        )
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def write_profile(profile: Profile) -> str:
+    """The value of a profile: its version, which SET_NEWER compares, and JSON."""
+    told = {name: _plain(getattr(profile, name)) for name in _PROFILE_FIELDS}
+    return f"{profile.config_version} {json.dumps(told, separators=(',', ':'))}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value if isinstance(value, int) else str(value)
+
+
+@lru_cache(maxsize=4096)
+def read_profile(raw: bytes) -> Profile | None:
+    """The profile of a value, read once for the same bytes; None for what is no such value."""
+    try:
+        version, _, text = raw.decode().partition(" ")
+        told = json.loads(text)
+        told["card_id"], told["user_id"] = UUID(told["card_id"]), UUID(told["user_id"])
+        told["per_transaction"] = Decimal(told["per_transaction"])
+        for name in _LISTS:
+            told[name] = frozenset(told[name])
+        profile = Profile(**told)
+        # What the guards compute with must be computable: a month, a time zone.
+        expires_at(profile.expiry_year, profile.expiry_month)
+        ZoneInfo(profile.time_zone)
+        return profile if profile.config_version == int(version) else None
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
+        return None

@@ -1,0 +1,61 @@
+"""Several keys of card numbers, as while one takes the place of another."""
+
+from dataclasses import replace
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk.assertions import Template
+
+from cardwright.kernel import environment
+from cardwright.kernel.rows import Capability
+from functions.vault.routes import REENCRYPT_CARD_NUMBERS
+from infra import capabilities, stages
+from infra.handles import CacheHandle, DatabaseHandle, Keys, Platform, QueueHandle, SecretHandle
+from infra.keys import KeysStack
+
+STAGE = replace(stages.load("dev", {}), vault_keys=("vault-2", "vault"))
+KEYS = Keys(vault=("arn:new", "arn:old"), user="arn:user", mac="arn:mac", signing=("arn:signing",), storage="arn:storage")
+
+
+def platform() -> Platform:
+    """Handles with names that tell what they are."""
+    return Platform(
+        keys=KEYS,
+        secrets={name: SecretHandle(name=name, arn=f"arn:{name}") for name in capabilities.SECRETS.values()},
+        queues={"events": QueueHandle(url="https://queue", arn="arn:queue")},
+        database=DatabaseHandle(
+            name="cardwright", owner="owner", proxy_host="proxy", proxy_id="prx", cluster_host="cluster", cluster_id="cls"
+        ),
+        cache=CacheHandle(name="cache", host="cache", port="6379", arn="arn:cache", user="user", user_arn="arn:user"),
+    )
+
+
+def test_the_first_key_encrypts_and_all_decrypt() -> None:
+    granted: list[dict[str, Any]] = [
+        statement.to_statement_json() for statement in capabilities.grants(REENCRYPT_CARD_NUMBERS, platform(), STAGE)
+    ]
+    on = {
+        action: statement["Resource"]
+        for statement in granted
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    assert on["kms:Decrypt"] == ["arn:new", "arn:old"]
+    assert on["kms:GenerateDataKey"] == on["kms:Encrypt"] == "arn:new"
+    assert {action for action in on if action.startswith("kms:")} == {"kms:Decrypt", "kms:GenerateDataKey", "kms:Encrypt"}
+
+
+def test_functions_are_told_the_keys_in_their_order() -> None:
+    (name,) = environment.VARIABLES[Capability.VAULT_KEY]
+    assert capabilities.variables(REENCRYPT_CARD_NUMBERS, platform(), STAGE)[name] == "arn:new,arn:old"
+
+
+def test_a_key_put_in_front_leaves_the_old_one_as_it_was() -> None:
+    def keys(stage: stages.Stage) -> dict[str, Any]:
+        stack = KeysStack(cdk.App(), stage, cdk.Environment(account=stage.account, region=stage.region))
+        assert len(stack.handle.vault) == len(stage.vault_keys)
+        found: dict[str, Any] = dict(Template.from_stack(stack).find_resources("AWS::KMS::Key"))
+        return found
+
+    before, after = keys(stages.load("dev", {})), keys(STAGE)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
