@@ -20,6 +20,8 @@ DATABASE: Final = "cardwright"
 _PROGRAMS: Final = Path(__file__).with_name("programs.json")
 # Stable ids, so that a seed that runs again finds its own rows.
 _PROGRAMS_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+# Twice the largest batch of cards.
+_MAX_OPEN_CARDS: Final = 2000
 _NAMESPACE: Final = uuid.UUID("6f6f5b4e-52a6-4c0e-9a43-2f1d3c7b8a90")
 
 
@@ -47,7 +49,7 @@ def prepare_database(admin_url: str, database_url: str, migrator_url: str, role_
 
 
 def _write_programs(migrator_url: str) -> None:
-    """Add the default program of each currency, as the one role that may."""
+    """Add the default program of each currency; what is there stays, as an administrator may have changed it."""
     database, service = Database(lambda: migrator_url), ProgramService()
     with database.transaction(Actor(None, "system", reason="seed")) as tx:
         for entry in json.loads(_PROGRAMS.read_text()):
@@ -61,9 +63,10 @@ def _write_programs(migrator_url: str) -> None:
                 default_per_transaction=Decimal(entry["per_transaction"]),
                 default_daily=Decimal(entry["daily"]),
                 default_monthly=Decimal(entry["monthly"]),
+                max_open_cards=_MAX_OPEN_CARDS,
                 is_default=True,
             )
-            service.add_program(tx, program)
+            service.provision_program(tx, program)
     database.close()
 
 

@@ -1,0 +1,1 @@
+"""Doors of the programs domain: one module per Lambda."""
