@@ -28,7 +28,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 _OPTIONS = "-x -q -p no:randomly -p no:cacheprovider -p no:xdist -o addopts= --import-mode=importlib"
 _CONFIG = """
 [cosmic-ray]
-module-path = "shared/cardwright/{domain}/rules.py"
+module-path = "{rules}"
 timeout = 60.0
 excluded-modules = []
 test-command = "{python} -m pytest {options} {tests}"
@@ -57,7 +57,9 @@ def _domain(domain: str, sample: int | None, seed: int) -> tuple[str, dict[str, 
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__", "cdk.out"))
         tests = [path for path in TESTS[domain] if (copy / path).exists()]
         config, session = copy / "mutation.toml", copy / "mutation.sqlite"
-        config.write_text(_CONFIG.format(domain=domain, python=sys.executable, options=_OPTIONS, tests=" ".join(tests)))
+        config.write_text(
+            _CONFIG.format(rules=_rules(copy, domain), python=sys.executable, options=_OPTIONS, tests=" ".join(tests))
+        )
         variables = {**os.environ, "PYTHONPATH": f"{copy / 'shared'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"}
         command = str(Path(sys.executable).parent / "cosmic-ray")
         for verb in (["baseline", str(config)], ["init", str(config), str(session)], ["exec", str(config), str(session)]):
@@ -65,13 +67,19 @@ def _domain(domain: str, sample: int | None, seed: int) -> tuple[str, dict[str, 
                 _draw(session, sample, seed)
             subprocess.run([command, *verb], cwd=copy, env=variables, check=True, capture_output=True)
         report = str(Path(sys.executable).parent / "cr-report")
-        told = subprocess.run([report, str(session)], cwd=copy, env=variables, check=True, capture_output=True, text=True).stdout
-    outcomes = re.findall(r"test outcome: TestOutcome\.(\w+)", told)
+        done = subprocess.run([report, str(session)], cwd=copy, env=variables, check=True, capture_output=True, text=True)
+    outcomes = re.findall(r"test outcome: TestOutcome\.(\w+)", done.stdout)
     survivors = re.findall(
-        r"^\[job-id\] (\w+)\n(.*\n)worker outcome: [\w.]+, test outcome: TestOutcome\.SURVIVED", told, re.MULTILINE
+        r"^\[job-id\] (\w+)\n(.*\n)worker outcome: [\w.]+, test outcome: TestOutcome\.SURVIVED", done.stdout, re.MULTILINE
     )
     killed = sum(outcome in ("KILLED", "INCOMPETENT") for outcome in outcomes)
     return domain, {"mutants": len(outcomes), "killed": killed, "survivors": [line.strip() for _, line in survivors]}
+
+
+def _rules(tree: Path, domain: str) -> str:
+    """Where a domain's rules stand: a module, or a package once they outgrew it."""
+    package = f"shared/cardwright/{domain}/rules"
+    return package if (tree / package).is_dir() else f"{package}.py"
 
 
 def _draw(session: Path, sample: int, seed: int) -> None:

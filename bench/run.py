@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import authorization
+from bench import authorization, cards
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"authorization": authorization.measure}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"authorization": authorization.measure, "cards": cards.measure}
 RESULTS = Path(__file__).parents[1] / "build" / "bench"
 
 

@@ -7,14 +7,18 @@ from functions.identity import routes as identity
 from functions.kyc import routes as kyc
 from functions.operations import routes as operations
 from functions.outbox import routes as outbox
+from functions.programs import routes as programs
 from functions.transactions import routes as transactions
+from functions.vault import routes as vault
 from functions.webhooks import routes as webhooks
 
 CATALOGUE: tuple[Row, ...] = (
     *identity.ROWS,
     *kyc.ROWS,
+    *programs.ROWS,
     *cards.ROWS,
     *transactions.ROWS,
+    *vault.ROWS,
     *authorizations.ROWS,
     *webhooks.ROWS,
     *outbox.ROWS,

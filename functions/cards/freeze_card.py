@@ -10,7 +10,15 @@ from functions.door import ApiCall, Reply, door
 endpoint = door(routes.FREEZE_CARD)
 
 
-@endpoint.operation(response=CardResponse, errors={404: ["card_not_found"], 409: ["card_already_frozen", "card_state_conflict"]})
+@endpoint.operation(
+    response=CardResponse,
+    errors={
+        404: ["card_not_found"],
+        409: ["card_already_frozen", "card_state_conflict"],
+        412: ["version_mismatch"],
+        422: ["reason_code_not_allowed"],
+    },
+)
 def freeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = None) -> Reply:
     """Freeze a card; when this has answered, every authorization is declined."""
     card = call.api.cards.update_card_status(
@@ -18,6 +26,7 @@ def freeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = No
         card_id,
         CardStatus.FROZEN,
         reason=body.reason if body else None,
+        code=body.reason_code if body else None,
         operation_id=call.operation_id,
         if_match=call.if_match,
     )

@@ -1,5 +1,7 @@
 """GET /cards"""
 
+from cardwright.cards.rules import CardStatus
+from cardwright.cards.service import CardFilter
 from cardwright.http.paging import CursorText, Limit, Page
 from functions.cards import routes
 from functions.cards.shapes import CardResponse
@@ -9,11 +11,12 @@ endpoint = door(routes.LIST_CARDS)
 
 
 @endpoint.operation(response=Page[CardResponse])
-def list_cards(call: ApiCall, limit: Limit = 50, cursor: CursorText = None) -> Reply:
+def list_cards(call: ApiCall, status: CardStatus | None = None, limit: Limit = 50, cursor: CursorText = None) -> Reply:
     """The caller's cards, newest first; staff sees everybody's."""
-    after = call.after("cards", cursor)
-    cards = call.api.cards.list_cards(call.actor, limit=limit + 1, after=after)
-    shown, pagination = call.page(cards, limit, lambda card: card.card_id, "cards")
+    list_name = "cards" if status is None else f"cards {status}"
+    after = call.after(list_name, cursor)
+    cards = call.api.cards.list_cards(call.actor, limit=limit + 1, after=after, wanted=CardFilter(status=status))
+    shown, pagination = call.page(cards, limit, lambda card: card.card_id, list_name)
     data = [CardResponse.of(card, call.principal, call.api.settings) for card in shown]
     return Reply(Page[CardResponse](data=data, pagination=pagination))
 

@@ -16,6 +16,8 @@ endpoint = door(routes.UNFREEZE_CARD)
         403: ["card_frozen_by_issuer"],
         404: ["card_not_found"],
         409: ["card_already_active", "card_state_conflict"],
+        412: ["version_mismatch"],
+        422: ["reason_code_not_allowed"],
     },
 )
 def unfreeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = None) -> Reply:
@@ -25,6 +27,7 @@ def unfreeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = 
         card_id,
         CardStatus.ACTIVE,
         reason=body.reason if body else None,
+        code=body.reason_code if body else None,
         operation_id=call.operation_id,
         if_match=call.if_match,
     )

@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from cardwright.cards.service import finding_gauges
 from cardwright.kernel.errors import NotFoundError
 from cardwright.outbox.service import gauges
 from functions.door import ApiCall, door, workers
@@ -16,7 +17,7 @@ def metrics(call: ApiCall) -> Response:
     if not call.api.settings.local:
         raise NotFoundError("There is nothing here.")
     parts = workers(routes.METRICS.needs)
-    measured = gauges(parts.database, parts.clock)
+    measured = [*gauges(parts.database, parts.clock), *finding_gauges(parts.database)]
     lines = [f"# TYPE {name.partition('{')[0]} gauge\n{name} {value}" for name, value in measured]
     return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 

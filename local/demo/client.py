@@ -119,6 +119,11 @@ class Client:
         answer = self._http.post(path, json=None if body is None else dict(body), headers=headers)
         return expect(answer, status, f"POST {path}")
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT with an idempotency key of its own."""
+        answer = self._http.put(path, json=dict(body), headers={"Idempotency-Key": str(uuid.uuid4())})
+        return expect(answer, 200, f"PUT {path}")
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

@@ -1,4 +1,4 @@
-"""The story: one cardholder, two cards in two currencies, purchases, refusals, a freeze, history, signed webhooks."""
+"""The story: one cardholder, two cards in two currencies, purchases, refusals, a freeze, limits, history, a theft, webhooks."""
 
 import json
 import re
@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from local.demo.client import Client, Network, StoryError
 from local.demo.receiver import Receiver
 
 _SCRIPT: Final = Path(__file__).with_name("purchases.json")
 _VERIFIED_WITHIN_S: Final = 20.0
 _DELIVERED_WITHIN_S: Final = 30.0
-_EVENTS: Final = ("card.created", "card.frozen", "card.unfrozen", "transaction.authorized", "transaction.declined")
+_EVENTS: Final = tuple(
+    "card.created card.frozen card.unfrozen card.limits_updated card.cancelled card.replaced "
+    "transaction.authorized transaction.declined".split()
+)
 _PAGE: Final = 4
 _CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[0-9]{13,19}(?![0-9A-Za-z-])")
 
@@ -88,7 +93,10 @@ class Story:
             self._repeat()
             self._freeze_and_thaw()
             self._one_too_many()
+            self._change_limits()
             self._history()
+            self._look_at_the_number()
+            self._replace()
             self._webhooks()
             return self.summary
         finally:
@@ -194,6 +202,41 @@ class Story:
     def _one_too_many(self) -> None:
         self._buy(self._script["everyday"], "velocity_exceeded", "Sixth within the hour, ")
 
+    def _change_limits(self) -> None:
+        purchase = self._script["everyday"]
+        path = f"/cards/{self._cards[purchase['card']]['id']}/limits"
+        with self._step("She lifts the hourly limit and lowers the one per purchase") as note:
+            wanted = {"velocity_per_hour": None, "per_transaction": "2.00", "time_zone": "Europe/Lisbon"}
+            changed = self._client.put(path, wanted)
+            require("the new limit", "2.00", changed["per_transaction"])
+            note.outcome = (
+                f"{changed['windows']['daily']['remaining']} left until {changed['windows']['daily']['resets_at'][:16]}"
+            )
+        self._buy({**purchase, "amount": "2.01"}, "per_transaction_limit_exceeded")
+        self._buy({**purchase, "amount": "2.00"}, "approved")
+
+    def _look_at_the_number(self) -> None:
+        card = self._cards[self._script["everyday"]["card"]]
+        with self._step("She looks at the card's number, in a frame of the processor's") as note:
+            reveal = self._client.post(f"/cards/{card['id']}/reveal", status=201)
+            view = httpx.get(reveal["url"], follow_redirects=True, trust_env=False)
+            shown = _CARD_NUMBER.search(re.sub(r"(?<=[0-9])[ \xa0](?=[0-9])", "", view.text))
+            require("the number shown ends as the card's", card["last_four"], shown.group(0)[-4:] if shown else None)
+            again = httpx.get(reveal["url"], follow_redirects=True, trust_env=False)
+            require("looking a second time", 410, again.status_code)
+            note.outcome = "seen once, from the processor; never through our API"
+
+    def _replace(self) -> None:
+        purchase = self._script["everyday"]
+        with self._step("Now it was stolen: she has it replaced") as note:
+            old = self._cards[purchase["card"]]
+            issued = self._client.post(f"/cards/{old['id']}/replace", {"reason": "stolen"}, status=201)
+            self._cards["replacement"] = self._client.get(f"/cards/{issued['id']}")
+            require("the card it replaces", old["id"], issued["replaces"])
+            note.outcome = f"the new one ends in {issued['last_four']}"
+        self._buy({**purchase, "amount": "1.00"}, "card_cancelled", "The thief, at ")
+        self._buy({**purchase, "amount": "1.00", "card": "replacement"}, "approved", "She, at ")
+
     def _history(self) -> None:
         with self._step("She reads her history, newest first, page by page") as note:
             for name, card in self._cards.items():
@@ -228,6 +271,9 @@ class Story:
                 "card.created": len(self._cards),
                 "card.frozen": 1,
                 "card.unfrozen": 1,
+                "card.limits_updated": 1,
+                "card.cancelled": 1,
+                "card.replaced": 1,
                 "transaction.authorized": approved,
                 "transaction.declined": len(self.summary.decisions) - approved,
             }

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from cardwright.cards.rules import CardStatus, Expiry, MerchantCategories, Usage, WantedLimits
+from cardwright.cards.rules import AllowDeny, CardStatus, Expiry, Usage, WantedLimits
 from cardwright.kernel.errors import (
     BrokenInvariantError,
     CardwrightError,
@@ -79,7 +79,7 @@ def test_a_card_as_stored_is_the_card_as_answered(world: CardWorld, holder: Acto
         holder,
         label="One gift",
         limits=WantedLimits(daily=Decimal("20.00")),
-        merchant_categories=MerchantCategories(("5411",), ("7995",)),
+        merchant_categories=AllowDeny(("5411",), ("7995",)),
         usage=Usage.SINGLE,
         expires_on=date(2027, 2, 1),
     )
@@ -315,7 +315,7 @@ def test_a_program_is_added_once_and_never_by_the_app(world: CardWorld) -> None:
     with pytest.raises(ConflictError), migrator.transaction(system) as tx:
         world.programs.add_program(tx, replace(world.program, name="Another"))
     migrator.close()
-    with pytest.raises(Exception, match="permission denied"), world.database.transaction(system) as tx:
+    with pytest.raises(Exception, match="row-level security"), world.database.transaction(system) as tx:
         world.programs.add_program(tx, replace(world.program, program_id=world.ids.new()))
 
 

@@ -1,17 +1,13 @@
 """Freezing and unfreezing against the real database: one winner, one entry, one event, and the processor follows."""
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from uuid import UUID
 
 import psycopg
 import pytest
 
-from cardwright.authorizations.rules import AuthorizationRequest, Merchant
-from cardwright.authorizations.service import AuthorizationService
 from cardwright.cards.rules import Card, CardStatus, ProcessorState, profile_key
 from cardwright.kernel.errors import (
     CardwrightError,
@@ -64,36 +60,10 @@ def move(
     )
 
 
-def audited(world: CardWorld, card: Card) -> list[str]:
-    """Actions in the card's audit chain, in order."""
-    rows = sorted(world.rows("card_audit_log", card.card_id), key=lambda row: row["seq"])
-    return [row["action"] for row in rows]
-
-
-def events(world: CardWorld, card: Card) -> Counter[str]:
-    """Types of the card's events."""
-    return Counter(row["type"] for row in world.rows("outbox", card.card_id))
-
-
 def processor_state(world: CardWorld, card: Card) -> str | None:
     """What we believe of the processor's switch."""
     (row,) = world.rows("virtual_cards", card.card_id)
     return str(row["processor_state"]) if row["processor_state"] else None
-
-
-def at_once(count: int, work: Callable[[], object]) -> None:
-    """Run the work in as many threads, let go together."""
-    gate = threading.Barrier(count)
-
-    def run() -> None:
-        gate.wait()
-        work()
-
-    threads = [threading.Thread(target=run) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_a_freeze_raises_versions_and_leaves_audit_event_and_an_empty_cache(world: CardWorld, holder: Actor, card: Card) -> None:
@@ -104,10 +74,10 @@ def test_a_freeze_raises_versions_and_leaves_audit_event_and_an_empty_cache(worl
     assert (row["status_reason"], row["status_actor_role"]) == ("left in a taxi", "cardholder")
     assert world.rows("card_limits", card.card_id)[0]["config_version"] == 2
     assert world.fake_cache.commands == [("DEL", profile_key(card.processor_card_token))]
-    assert audited(world, card) == ["card.created", "card.frozen"]
+    assert world.actions(card.card_id) == ["card.created", "card.frozen"]
     entry = next(row for row in world.rows("card_audit_log", card.card_id) if row["seq"] == 2)
     assert (entry["actor_id"], entry["actor_role"], entry["reason"]) == (holder.user_id, "cardholder", "left in a taxi")
-    assert events(world, card) == {"card.created": 1, "card.frozen": 1}
+    assert world.events(card.card_id) == {"card.created": 1, "card.frozen": 1}
     assert world.processor.states[card.processor_card_token] is ProcessorState.PAUSED
 
 
@@ -115,28 +85,17 @@ def test_unfreezing_is_the_way_back(world: CardWorld, holder: Actor, card: Card)
     move(world, holder, card, FROZEN)
     back = move(world, holder, card, ACTIVE)
     assert (back.status, back.version) == (ACTIVE, 3)
-    assert events(world, card) == {"card.created": 1, "card.frozen": 1, "card.unfrozen": 1}
+    assert world.events(card.card_id) == {"card.created": 1, "card.frozen": 1, "card.unfrozen": 1}
     assert (world.processor.states[card.processor_card_token], processor_state(world, card)) == ("ACTIVE", "ACTIVE")
 
 
 def test_of_fifty_freezes_at_once_exactly_one_wins(world: CardWorld, holder: Actor, card: Card) -> None:
-    outcomes: list[str] = []
-
-    def freeze() -> None:
-        try:
-            move(world, holder, card, FROZEN)
-            outcomes.append("frozen")
-        except CardwrightError as error:
-            outcomes.append(error.code)
-        finally:
-            world.close()
-
-    at_once(50, freeze)
-    assert Counter(outcomes) == {"frozen": 1, "card_already_frozen": 49}
-    assert audited(world, card) == ["card.created", "card.frozen"]
-    assert events(world, card)["card.frozen"] == 1
+    outcomes = world.at_once(*[lambda: move(world, holder, card, FROZEN)] * 50)
+    assert outcomes == {"done": 1, "card_already_frozen": 49}
+    assert world.actions(card.card_id) == ["card.created", "card.frozen"]
+    assert world.events(card.card_id)["card.frozen"] == 1
     assert world.rows("card_limits", card.card_id)[0]["config_version"] == 2
-    assert len(world.processor.told) == 1
+    assert world.processor.told == [(card.processor_card_token, ProcessorState.PAUSED)]
 
 
 def test_the_target_state_and_a_closed_card_are_conflicts(world: CardWorld, holder: Actor, card: Card) -> None:
@@ -150,7 +109,7 @@ def test_the_target_state_and_a_closed_card_are_conflicts(world: CardWorld, hold
         with pytest.raises(ConflictError) as refusal:
             move(world, holder, card, target)
         assert refusal.value.code == "card_state_conflict"
-    assert events(world, card) == {"card.created": 1}
+    assert world.events(card.card_id) == {"card.created": 1}
 
 
 def test_if_match_names_the_current_version(world: CardWorld, holder: Actor, card: Card) -> None:
@@ -163,8 +122,8 @@ def test_the_same_operation_again_finds_its_own_work(world: CardWorld, holder: A
     operation_id = world.ids.new()
     first = move(world, holder, card, FROZEN, operation_id, if_match=1)
     assert move(world, holder, card, FROZEN, operation_id, if_match=1) == first
-    assert audited(world, card) == ["card.created", "card.frozen"]
-    assert events(world, card)["card.frozen"] == 1
+    assert world.actions(card.card_id) == ["card.created", "card.frozen"]
+    assert world.events(card.card_id)["card.frozen"] == 1
 
 
 def test_an_operation_done_and_undone_since_is_not_done_again(world: CardWorld, holder: Actor, card: Card) -> None:
@@ -172,8 +131,8 @@ def test_an_operation_done_and_undone_since_is_not_done_again(world: CardWorld, 
     move(world, holder, card, FROZEN, operation_id)
     undone = move(world, holder, card, ACTIVE)
     assert move(world, holder, card, FROZEN, operation_id) == undone
-    assert audited(world, card) == ["card.created", "card.frozen", "card.unfrozen"]
-    assert events(world, card)["card.frozen"] == 1
+    assert world.actions(card.card_id) == ["card.created", "card.frozen", "card.unfrozen"]
+    assert world.events(card.card_id)["card.frozen"] == 1
 
 
 def test_the_holder_does_not_release_what_staff_froze(world: CardWorld, holder: Actor, card: Card) -> None:
@@ -223,19 +182,16 @@ def test_a_late_pause_is_followed_by_the_state_that_is_true_now(world: CardWorld
 
 def test_freezing_amid_authorizations_neither_deadlocks_nor_lets_one_through(world: CardWorld, holder: Actor, card: Card) -> None:
     world.sql("UPDATE card_limits SET velocity_per_hour = NULL, daily = 50000, monthly = 50000 WHERE card_id = %s", card.card_id)
-    engine = AuthorizationService(world.database, world.cache, world.clock, world.ids)
     deadlocks_before = deadlocks(world)
-    engine._cache = NoCache()  # type: ignore[assignment]  # nothing of the cache is asked here
     after_freeze: list[str] = []
     failures: list[Exception] = []
     frozen = threading.Event()
-    turns = iter(range(10_000))
 
     def ask() -> None:
         try:
             for _ in range(15):
                 begun_frozen = frozen.is_set()
-                decision = engine.evaluate(request(card, f"auth_{next(turns)}"))
+                decision = world.pay(card, "1.00")
                 if begun_frozen:
                     after_freeze.append(decision.reason)
         except Exception as error:
@@ -261,7 +217,7 @@ def test_freezing_amid_authorizations_neither_deadlocks_nor_lets_one_through(wor
     for worker in workers:
         worker.join()
     assert failures == []
-    assert engine.evaluate(request(card, "auth_last")).reason == "card_frozen"
+    assert world.pay(card, "1.00").reason == "card_frozen"
     assert set(after_freeze) <= {"card_frozen"}
     assert deadlocks(world) == deadlocks_before
 
@@ -269,29 +225,6 @@ def test_freezing_amid_authorizations_neither_deadlocks_nor_lets_one_through(wor
 def deadlocks(world: CardWorld) -> int:
     """Deadlocks the server has broken in this database."""
     return int(world.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0]["deadlocks"])
-
-
-class NoCache:
-    """A cache that is not there."""
-
-    def get_many(self, keys: object) -> None:
-        """Answer nothing."""
-
-    def send(self, commands: object) -> None:
-        """Take nothing."""
-
-
-def request(card: Card, authorization_id: str) -> AuthorizationRequest:
-    """A small purchase."""
-    return AuthorizationRequest(
-        authorization_id=authorization_id,
-        card_token=card.processor_card_token,
-        type="authorization",
-        amount=Decimal("1.00"),
-        currency="USD",
-        merchant=Merchant("5411"),
-        channel="ecommerce",
-    )
 
 
 def test_the_app_role_reads_no_ciphertext_and_no_other_users_rows(world: CardWorld, holder: Actor, card: Card) -> None:

@@ -3,30 +3,16 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import cast
 
 import pytest
 
-from cardwright.authorizations.rules import AuthorizationRequest, Merchant
-from cardwright.authorizations.service import AuthorizationService
 from cardwright.cards.rules import Card
 from cardwright.kernel.errors import NotFoundError
-from cardwright.platform.cache import Cache
 from cardwright.platform.postgres import Actor
 from functions.transactions.get_card_transactions import endpoint as of_card
 from functions.transactions.list_transactions import endpoint as of_caller
 from tests.fakes.api_world import ApiWorld
 from tests.fakes.card_world import NOW, CardWorld
-
-
-class NoCache:
-    """A cache that is not there."""
-
-    def get_many(self, keys: object) -> None:
-        """Answer nothing."""
-
-    def send(self, commands: object) -> None:
-        """Take nothing."""
 
 
 @pytest.fixture
@@ -45,23 +31,10 @@ def holder(api: ApiWorld) -> Actor:
 
 def use(api: ApiWorld, card: Card, *amounts: str) -> list[str]:
     """Ask for an authorization of each amount, a minute apart; return the transactions' ids, newest first."""
-    engine = AuthorizationService(api.database, cast(Cache, NoCache()), api.clock, api.ids)
     made: list[str] = []
     for amount in amounts:
         api.clock.at += timedelta(minutes=1)
-        decision = engine.evaluate(
-            AuthorizationRequest(
-                authorization_id=f"auth_{api.ids.new().hex}",
-                card_token=card.processor_card_token,
-                type="authorization",
-                amount=Decimal(amount),
-                currency="USD",
-                merchant=Merchant("5411", id="m_1", name="Corner Shop", city="Lyon", country="FR", latitude=Decimal("45.76")),
-                channel="chip",
-                merchant_amount=Decimal("39.00"),
-                merchant_currency="EUR",
-            )
-        )
+        decision = api.world.pay(card, amount, merchant_amount=Decimal("39.00"), merchant_currency="EUR")
         made.insert(0, str(decision.transaction_id))
     api.clock.at = NOW
     return made

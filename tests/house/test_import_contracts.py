@@ -38,7 +38,7 @@ PLANTS: list[tuple[str, str, str]] = [
     ("providers", "shared/cardwright/http/call.py", "import cardwright.providers"),
     ("providers", "functions/operations/healthz.py", "import cardwright.providers"),
     ("no-http", "shared/cardwright/programs/service.py", "import cardwright.http.problems"),
-    ("no-http", "shared/cardwright/cards/rules.py", "import starlette"),
+    ("no-http", "shared/cardwright/cards/rules/states.py", "import starlette"),
     ("strangers", "functions/operations/healthz.py", "import functions.operations.readyz"),
     ("light", "functions/authorizations/authorize_transaction.py", "import functions.door"),
     ("light", "shared/cardwright/kernel/signatures.py", "import cryptography"),

@@ -24,6 +24,11 @@ WRITERS = {
     "card_fingerprints": "cards",
     "card_limits": "cards",
     "card_issuances": "cards",
+    "card_batches": "cards",
+    "card_batch_items": "cards",
+    "card_reveals": "cards",
+    "processor_sweeps": "cards",
+    "processor_findings": "cards",
     "card_transactions": "transactions",
     "unmatched_authorizations": "authorizations",
     "outbox": "outbox",
@@ -35,6 +40,9 @@ WRITERS = {
 # SQL functions write for the domain that calls them.
 FUNCTIONS = {
     "append_audit": "audit",
+    "set_card_limits": "cards",
+    "continue_spend": "cards",
+    "replace_card_number": "cards",
     "confirm_email": "identity",
     "try_mfa_challenge": "identity",
     "rotate_session": "identity",

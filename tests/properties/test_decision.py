@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardwright.authorizations.rules import AuthorizationRequest, Merchant, Profile, Reason, decide, expires_at, windows
+from cardwright.authorizations.rules import AuthorizationRequest, Merchant, Profile, Reason, decide, expires_at
+from cardwright.cards.rules import windows
 
 MCCS = st.sampled_from(["5411", "7995", "4111"])
 COUNTRIES = st.sampled_from(["FR", "US", "KP"])

@@ -5,30 +5,26 @@ from typing import TYPE_CHECKING
 
 from cardwright.compose import resources
 from cardwright.compose import settings as environment
-from cardwright.compose.root import Root
+from cardwright.compose.cards import CardRoot
 from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.kernel.rows import Capability
-from cardwright.platform.cache import Cache
 from cardwright.platform.postgres import Database
 
 if TYPE_CHECKING:
-    from cardwright.cards.ports import Processor
-    from cardwright.cards.service import CardService
     from cardwright.idempotency.service import IdempotencyService
     from cardwright.identity.ports import Messages
     from cardwright.identity.service import IdentityService
     from cardwright.kyc.ports import KycProvider
     from cardwright.kyc.service import KycEvents, KycService
-    from cardwright.platform.keys import DataKeys, MacKey, SigningKeys
-    from cardwright.programs.service import ProgramService
+    from cardwright.platform.keys import DataKeys, SigningKeys
+    from cardwright.programs.service import ProgramAdministration
     from cardwright.ratelimit.service import RateLimiter
     from cardwright.transactions.service import TransactionService
-    from cardwright.vault.service import Vault
     from cardwright.webhooks.ports import Sender
     from cardwright.webhooks.service import WebhookService
 
 
-class Api(Root):
+class Api(CardRoot):
     """Builds services for endpoints, under role app."""
 
     @property
@@ -36,12 +32,6 @@ class Api(Root):
         """The database under role app."""
         self._require(Capability.DATABASE_APP)
         return resources.database(Capability.DATABASE_APP)
-
-    @property
-    def cache(self) -> Cache:
-        """Valkey."""
-        self._require(Capability.CACHE)
-        return resources.cache_client()
 
     @cached_property
     def signing(self) -> "SigningKeys":
@@ -51,14 +41,6 @@ class Api(Root):
         capability = Capability.SIGNING_KEY if Capability.SIGNING_KEY in self._needs else Capability.SIGNING_PUBLIC_KEY
         self._require(capability)
         return SigningKeys(environment.variable(capability, "CARDWRIGHT_SIGNING_KEY_ARNS").split(","))
-
-    @cached_property
-    def mac(self) -> "MacKey":
-        """Blind indexes and fingerprints."""
-        from cardwright.platform.keys import MacKey
-
-        self._require(Capability.MAC_KEY)
-        return MacKey(environment.variable(Capability.MAC_KEY, "CARDWRIGHT_MAC_KEY_ARN"))
 
     @cached_property
     def data_keys(self) -> "DataKeys":
@@ -144,41 +126,11 @@ class Api(Root):
         )
 
     @cached_property
-    def programs(self) -> "ProgramService":
-        """Programs of cards."""
-        from cardwright.programs.service import ProgramService
+    def program_administration(self) -> "ProgramAdministration":
+        """Programs as staff handles them."""
+        from cardwright.programs.service import ProgramAdministration
 
-        return ProgramService()
-
-    @cached_property
-    def vault(self) -> "Vault":
-        """Encrypts card numbers."""
-        from cardwright.platform.envelopes import EnvelopeKey
-        from cardwright.vault.service import Vault
-
-        self._require(Capability.VAULT_KEY)
-        return Vault(EnvelopeKey(environment.variable(Capability.VAULT_KEY, "CARDWRIGHT_VAULT_KEY_ARN")), self.mac)
-
-    @cached_property
-    def processor(self) -> "Processor":
-        """The issuer processor that CARDWRIGHT_PROCESSOR names."""
-        from cardwright.providers.processor_simulated import SimulatedProcessor
-
-        self._require(Capability.PROCESSOR)
-        named = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR")
-        if named != "simulated":
-            raise BrokenInvariantError(f"there is no processor called {named}")
-        secret = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_API_SECRET")
-        return SimulatedProcessor(
-            environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_URL"), lambda: resources.api_key(secret)
-        )
-
-    @cached_property
-    def cards(self) -> "CardService":
-        """Cards."""
-        from cardwright.cards.service import CardService
-
-        return CardService(self, creations_per_hour=5 if self.settings.rate_limits else None)
+        return ProgramAdministration(self.database, self.clock)
 
     @cached_property
     def transactions(self) -> "TransactionService":

@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 
 from cardwright.compose import resources
 from cardwright.compose import settings as environment
+from cardwright.compose.cards import CardRoot
 from cardwright.compose.restore import prepare
-from cardwright.compose.root import Root
+from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.kernel.rows import Capability
 from cardwright.platform.postgres import Database
 
 if TYPE_CHECKING:
+    from cardwright.cards.service.numbers import CardNumberRotation
+    from cardwright.kyc.ports import KycProvider
+    from cardwright.kyc.service import KycService
     from cardwright.outbox.service import OutboxRelay
     from cardwright.platform.egress import Egress
     from cardwright.platform.queue import QueueSender
     from cardwright.webhooks.service import WebhookService, WebhookWorker
 
 
-class Workers(Root):
+class Workers(CardRoot):
     """Builds services for workers, under role worker."""
 
     @property
@@ -26,6 +30,24 @@ class Workers(Root):
         """The database under role worker; sweeps may take longer than requests."""
         self._require(Capability.DATABASE_WORKER)
         return resources.database(Capability.DATABASE_WORKER, budget_s=35.0)
+
+    @cached_property
+    def kyc(self) -> "KycService":
+        """Who may hold cards; workers submit nothing to the provider."""
+        from cardwright.kyc.service import KycService
+
+        return KycService(self.database, self.clock, self.ids, provider=self._no_kyc, public_url=self.settings.public_url)
+
+    @staticmethod
+    def _no_kyc() -> "KycProvider":
+        raise BrokenInvariantError("workers submit nothing to the KYC provider")
+
+    @cached_property
+    def card_numbers(self) -> "CardNumberRotation":
+        """Brings card numbers under the vault's current key."""
+        from cardwright.cards.service.numbers import CardNumberRotation
+
+        return CardNumberRotation(self.database, self.vault, self.clock, self.ids)
 
     @cached_property
     def event_queue(self) -> "QueueSender":

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from cardwright.authorizations.rules import AuthorizationRequest, Merchant, Profile, Reason, decide, expires_at, windows
+from cardwright.authorizations.rules import AuthorizationRequest, Merchant, Profile, Reason, decide, expires_at
+from cardwright.cards.rules import windows
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

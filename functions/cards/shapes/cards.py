@@ -1,4 +1,4 @@
-"""Documents of the card doors."""
+"""Documents of cards: what is wished for, what is shown, why a state is changed."""
 
 from datetime import date
 from typing import Annotated, Any, Self
@@ -6,14 +6,15 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from cardwright.cards.rules import MERCHANT_CATEGORIES_MAX, Card, CardStatus, Usage, WantedLimits, holds_card_number
+from cardwright.cards.rules import Card, CardStatus, ReasonCode, Usage, WantedLimits, holds_card_number
 from cardwright.cards.rules import merchant_categories as checked_categories
-from cardwright.cards.service import IssueCard
+from cardwright.cards.service import IssueCard, StateChange
 from cardwright.compose.settings import Settings
-from cardwright.http.fields import Amount, Currency, Mcc, StrictModel, Timestamp
+from cardwright.http.fields import Amount, Currency, StrictModel, Timestamp
 from cardwright.identity.rules import Principal
 from cardwright.kernel.money import MoneyError
 from cardwright.kernel.rows import Role
+from functions.cards.shapes.limits import MerchantCategoryList
 
 
 def _without_card_number(text: str) -> str:
@@ -35,7 +36,6 @@ FreeText = Annotated[
     AfterValidator(_without_card_number),
 ]
 Day = Annotated[date, BeforeValidator(_calendar_day)]
-MccList = Annotated[list[Mcc], Field(max_length=MERCHANT_CATEGORIES_MAX)]
 
 
 class LimitsRequest(StrictModel):
@@ -47,10 +47,10 @@ class LimitsRequest(StrictModel):
 
 
 class MerchantCategoriesRequest(StrictModel):
-    """Merchant category codes (ISO 18245): with an allow list nothing else is accepted."""
+    """Merchant category codes (ISO 18245) and groups: with an allow list nothing else is accepted."""
 
-    allow: MccList = Field(default_factory=list)
-    deny: MccList = Field(default_factory=list)
+    allow: MerchantCategoryList = Field(default_factory=list)
+    deny: MerchantCategoryList = Field(default_factory=list)
 
 
 class CardCreateRequest(StrictModel):
@@ -97,9 +97,26 @@ class CardCreateRequest(StrictModel):
 class CardStateRequest(StrictModel):
     """Why a card's state is changed."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "left in a taxi"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "left in a taxi", "reason_code": "lost"}]})
 
-    reason: FreeText | None = Field(default=None, description="Kept in the audit log.")
+    reason: FreeText | None = Field(
+        default=None, description="Words, kept in the audit log. A reason code written here counts as the code."
+    )
+    reason_code: ReasonCode | None = Field(
+        default=None, description="Without one it is `user_request`, or `issuer_request` where staff acts."
+    )
+
+    def change(self, if_match: int | None) -> StateChange:
+        """The request as the service takes it."""
+        return StateChange(words=self.reason, code=self.reason_code, if_match=if_match)
+
+
+class CardChangeRequest(StrictModel):
+    """What of a card is changed; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "Travel"}]})
+
+    label: FreeText | None = Field(description="null takes the label away.")
 
 
 class LimitsResponse(BaseModel):
@@ -111,7 +128,7 @@ class LimitsResponse(BaseModel):
 
 
 class MerchantCategoriesResponse(BaseModel):
-    """Merchant category codes the card is held to."""
+    """Merchant category codes and groups the card is held to."""
 
     allow: list[str]
     deny: list[str]
@@ -122,15 +139,20 @@ class CardResponse(BaseModel):
 
     id: UUID
     status: CardStatus
+    status_reason_code: str | None = Field(description="Why the status is what it is; null for a new card.")
     last_four: str
     expiry_month: int
     expiry_year: int
     currency: str
     label: str | None
     limits: LimitsResponse
+    velocity_per_hour: int | None = Field(description="Approvals in any hour; null is off.")
     merchant_categories: MerchantCategoriesResponse
     usage: Usage
     program_id: UUID
+    replaces: UUID | None = Field(description="The card this one was issued in place of.")
+    replaced_by: UUID | None = Field(description="The card that was issued in place of this one.")
+    cancel_after: Timestamp | None = Field(description="Cancelled then at the latest, sooner when nothing is pending.")
     version: int
     created_at: Timestamp
     updated_at: Timestamp
@@ -146,6 +168,7 @@ class CardResponse(BaseModel):
         return cls(
             id=card.card_id,
             status=card.status,
+            status_reason_code=card.status_reason_code,
             last_four=card.last_four,
             expiry_month=card.expiry.month,
             expiry_year=card.expiry.year,
@@ -154,11 +177,15 @@ class CardResponse(BaseModel):
             limits=LimitsResponse(
                 per_transaction=card.limits.per_transaction, daily=card.limits.daily, monthly=card.limits.monthly
             ),
+            velocity_per_hour=card.controls.velocity_per_hour,
             merchant_categories=MerchantCategoriesResponse(
                 allow=list(card.merchant_categories.allow), deny=list(card.merchant_categories.deny)
             ),
             usage=card.usage,
             program_id=card.program_id,
+            replaces=card.replaces_card_id,
+            replaced_by=card.replaced_by_card_id,
+            cancel_after=card.cancel_after,
             version=card.version,
             created_at=card.created_at,
             updated_at=card.updated_at,
