@@ -52,15 +52,18 @@ CREATE INDEX card_issuances_recent ON card_issuances (user_id, finished_at) WHER
 -- is checked here again, as the function rises above it. Money that was spent stays spent: a window's sum ends only with the window
 -- (p_day_start and p_month_start are the starts of the running ones), and the start it is counted from never goes back; another time
 -- zone moves it ahead (p_new_day_start and p_new_month_start, cards/rules/windows.py). With velocity switched on or raised the
--- approvals of the last hour are counted anew from the transactions (their ids begin with a time: none older than p_hour_floor).
+-- approvals of the last hour are counted anew from the transactions.
 CREATE FUNCTION set_card_limits(
     p_card_id uuid, p_per_transaction numeric, p_daily numeric, p_monthly numeric, p_velocity_per_hour smallint, p_time_zone text,
     p_merchant_categories jsonb, p_countries jsonb, p_channels jsonb, p_day_start timestamptz, p_new_day_start timestamptz,
-    p_month_start timestamptz, p_new_month_start timestamptz, p_hour_floor uuid, p_now timestamptz
+    p_month_start timestamptz, p_new_month_start timestamptz, p_now timestamptz
 ) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $limits$
 DECLARE
     version integer;
+    -- Ids begin with their time in milliseconds: no id of the last hour is below this one. The minute is for clocks that differ.
+    hour_floor CONSTANT uuid := lpad(to_hex(floor(extract(epoch FROM p_now - interval '61 minutes') * 1000)::bigint), 12, '0')
+        || repeat('0', 20);
 BEGIN
     UPDATE card_limits l SET
         config_version = l.config_version + 1,
@@ -80,7 +83,7 @@ BEGIN
             WHEN p_velocity_per_hour <= l.velocity_per_hour THEN l.recent_approvals
             ELSE ARRAY(
                 SELECT recent.decided_at FROM (
-                    SELECT t.decided_at FROM card_transactions t WHERE t.card_id = p_card_id AND t.transaction_id >= p_hour_floor
+                    SELECT t.decided_at FROM card_transactions t WHERE t.card_id = p_card_id AND t.transaction_id >= hour_floor
                         AND t.reason = 'approved' AND t.decided_at > p_now - interval '1 hour'
                         -- More of an approved authorization is no further use of the card.
                         AND (t.type = 'authorization' OR NOT EXISTS (
@@ -151,7 +154,7 @@ $audit$;
 GRANT EXECUTE ON FUNCTION continue_spend(uuid, uuid) TO app, worker;
 GRANT EXECUTE ON FUNCTION
     set_card_limits(uuid, numeric, numeric, numeric, smallint, text, jsonb, jsonb, jsonb, timestamptz, timestamptz, timestamptz,
-                    timestamptz, uuid, timestamptz) TO app;
+                    timestamptz, timestamptz) TO app;
 GRANT EXECUTE ON FUNCTION stale_card_numbers(text, uuid, integer), replace_card_number(uuid, bytea, bytea, text) TO worker;
 -- What the function writes nobody writes beside it.
 REVOKE UPDATE (per_transaction, daily, monthly, velocity_per_hour, time_zone, merchant_categories, countries, channels)

@@ -11,7 +11,10 @@ endpoint = door(routes.OPEN_CARD_REVEAL)
 _NOBODY = "'none'"
 
 
-@endpoint.operation(status=303, errors={410: ["reveal_gone"], 502: ["processor_refused"], 503: ["processor_unavailable"]})
+@endpoint.operation(
+    status=303,
+    errors={410: ["reveal_gone"], 502: ["processor_refused", "reveal_unsupported"], 503: ["processor_unavailable"]},
+)
 def open_card_reveal(reveal_token: str, call: ApiCall) -> Response:
     """Lead to the processor's view, once. Nothing of the card is in this answer.
 

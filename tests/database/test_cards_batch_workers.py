@@ -111,6 +111,28 @@ def counts(items: Sequence[store.DueItem]) -> Counter[UUID]:
     return Counter(item.job_id for item in items)
 
 
+def test_what_one_worker_is_taking_another_neither_waits_for_nor_takes(world: BatchWorld, holder: Actor) -> None:
+    world.send(holder, world.items(6))
+    # The first to take of a batch makes it RUNNING; for that moment the others do wait.
+    with world.worker.database.transaction(SYSTEM) as tx:
+        assert len(store.take_due(tx, 1, world.clock.at, world.clock.at + LEASE)) == 1
+    taken: list[int] = []
+
+    def take_too() -> None:
+        taken.append(len(take(world)))
+        world.worker.database.close()
+
+    with world.worker.database.transaction(SYSTEM) as tx:
+        mine = store.take_due(tx, 3, world.clock.at, world.clock.at + LEASE)
+        # A lock would be waited for longer than this thread is.
+        other = threading.Thread(target=take_too)
+        other.start()
+        other.join(3)
+        assert taken == [2]
+    assert len(mine) == 3
+    assert take(world) == []
+
+
 def test_a_small_batch_is_not_held_up_by_a_large_one(world: BatchWorld, holder: Actor) -> None:
     large = world.send(holder, world.items(100))
     world.clock.at += timedelta(minutes=1)

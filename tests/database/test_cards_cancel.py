@@ -1,7 +1,7 @@
 """Cancelling a card against the real database: at once, after what is pending, taken back, and amid authorizations."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -236,7 +236,7 @@ def test_no_authorization_is_approved_on_a_card_that_is_cancelled(world: CardWor
         with lock:
             reasons.append(decision.reason)
 
-    works = [pay] * 3
+    works: list[Callable[[], object]] = [pay] * 3
     works.insert(turn % 4, lambda: cancel(world, holder, card))
     outcomes = world.at_once(*works)
     (spend,) = world.rows("card_limits", card.card_id)

@@ -69,6 +69,21 @@ def test_a_card_that_changed_a_moment_ago_is_left_to_whoever_tells_it(world: Dri
     assert world.processor.told == [(card.processor_card_token, PAUSED)]
 
 
+def test_a_finding_stays_open_while_its_card_cannot_be_judged(world: DriftWorld) -> None:
+    card, making = world.old_card(), world.given_up()
+    world.listing.states[card.processor_card_token] = PAUSED
+    world.processor.switch_faults = [REFUSED, REFUSED]
+    world.compare()
+    found = [("state_differs", card.card_id, True), ("unknown_at_processor", None, True)]
+    assert world.findings() == found
+    world.later()
+    world.processor.switch_faults = [GONE]
+    world.service.rename_card(world.holder, card.card_id, "new", operation_id=world.ids.new())
+    world.sql("UPDATE card_issuances SET state = 'REQUESTED', finished_at = NULL WHERE card_id = %s", making)
+    world.compare()
+    assert world.findings() == found
+
+
 def test_what_is_told_is_the_state_of_now_and_not_the_one_that_was_judged(world: DriftWorld) -> None:
     card = world.old_card()
     world.listing.states[card.processor_card_token] = PAUSED

@@ -167,7 +167,7 @@ def test_staff_takes_over_from_the_fraud_engine_so_that_no_dispute_releases_it(
 def test_of_a_holders_freeze_and_many_issuers_at_once_the_strongest_stands(world: CardWorld, holder: Actor, card: Card) -> None:
     officer, support = world.add_user("compliance_officer"), world.add_user("support")
     actors = [holder] * 10 + [support] * 10 + [officer] * 10
-    outcomes = world.at_once(*[lambda actor=actor: freeze(world, actor, card) for actor in actors])  # type: ignore[misc]
+    outcomes = world.at_once(*[lambda actor=actor: freeze(world, actor, card) for actor in actors])
     assert set(outcomes) <= {"done", "card_already_frozen"}
     assert refused_release(world, support, card)
     actions = world.actions(card.card_id)

@@ -202,36 +202,36 @@ def test_many_sweepers_at_once_finish_each_card_once(world: CardWorld, holder: A
     assert len(world.processor.cards) == len(made) + len(wrong)
 
 
-def test_the_clients_retry_beside_the_sweeper_is_one_card(world: CardWorld, holder: Actor) -> None:
-    for made in (True, False) * 4:
-        card_id = killed(world, holder, made=made)
-        outcomes = world.at_once(lambda: world.service.issue_card(holder, world.wish(), card_id), lambda: follow(world))  # noqa: B023
-        assert outcomes == {"done": 2}
-        assert issuance(world, card_id)[0] == "ISSUED"
-        assert world.events(card_id) == {"card.created": 1}
+@pytest.mark.parametrize("made", [True, False] * 4)
+def test_the_clients_retry_beside_the_sweeper_is_one_card(world: CardWorld, holder: Actor, made: bool) -> None:
+    card_id = killed(world, holder, made=made)
+    outcomes = world.at_once(lambda: world.service.issue_card(holder, world.wish(), card_id), lambda: follow(world))
+    assert outcomes == {"done": 2}
+    assert issuance(world, card_id)[0] == "ISSUED"
+    assert world.events(card_id) == {"card.created": 1}
 
 
 def test_whoever_comes_back_while_the_sweeper_looks_is_not_given_up(world: CardWorld, holder: Actor) -> None:
     """The sweeper finds nothing at the processor, then the client's retry makes the card and dies: it must be found again."""
-    card_id = killed(world, holder, made=False)
+    killed_id = killed(world, holder, made=False)
     looked, again = threading.Event(), world.processor.find_card
 
-    def overtaken(wanted: UUID) -> ProcessorCard | None:
-        found = again(wanted)
+    def overtaken(card_id: UUID) -> ProcessorCard | None:
+        found = again(card_id)
         if not looked.is_set():
             looked.set()
             world.clock.at += timedelta(seconds=1)
             world.kill_in_creation(made=True)
             with pytest.raises(Killed):
-                world.service.issue_card(holder, world.wish(), card_id)
+                world.service.issue_card(holder, world.wish(), killed_id)
         return found
 
     world.processor.find_card = overtaken  # type: ignore[method-assign]  # the same, with somebody in between
     follow(world)
-    assert issuance(world, card_id)[0] == "REQUESTED"
+    assert issuance(world, killed_id)[0] == "REQUESTED"
     world.clock.at += LATER
     assert follow(world) == 1
-    assert world.service.get_card(holder, card_id).status is ACTIVE
+    assert world.service.get_card(holder, killed_id).status is ACTIVE
 
 
 def test_a_maker_who_was_given_up_and_gets_no_answer_has_it_looked_at_again(world: CardWorld, holder: Actor) -> None:
@@ -244,9 +244,9 @@ def test_a_maker_who_was_given_up_and_gets_no_answer_has_it_looked_at_again(worl
         return card
 
     def follow_unlocked() -> int:
-        world.processor.find_card = lambda wanted: None  # type: ignore[method-assign]  # asked from inside its own lock
+        world.processor.find_card = lambda card_id: None  # type: ignore[method-assign]  # asked from inside its own lock
         settled = follow(world)
-        del world.processor.find_card  # type: ignore[method-assign]  # the class's own again
+        del world.processor.find_card
         return settled
 
     world.processor.bend, world.processor.made_before_fault = slow, True

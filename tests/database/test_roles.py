@@ -79,7 +79,7 @@ def test_no_role_of_ours_writes_audit_rows(connection: Connection, role: str) ->
             "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
         ):
             with acting(connection, role, uuid4(), "admin"), pytest.raises(errors.InsufficientPrivilege):
-                connection.execute(sql.SQL(statement).format(sql.Identifier(table)))  # type: ignore[arg-type]  # a loop's literal
+                connection.execute(sql.SQL(statement).format(sql.Identifier(table)))
 
 
 def test_the_app_role_does_not_even_read_the_audit(connection: Connection) -> None:

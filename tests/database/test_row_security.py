@@ -175,7 +175,7 @@ def leaks(connection: Connection, table: Table, owner: UUID, stranger: UUID) -> 
     """What the app role can do to the owner's row of a table while it acts for somebody else."""
     name = sql.Identifier(table.name)
     looking = sql.SQL("SELECT user_id FROM {} WHERE user_id = %s").format(name)
-    attempts = {
+    attempts: dict[str, tuple[sql.Composed, list[object]]] = {
         "deletes": (sql.SQL("DELETE FROM {} WHERE user_id = %s").format(name), [owner]),
         "gives away": (sql.SQL("UPDATE {} SET user_id = %s WHERE user_id = %s").format(name), [owner, stranger]),
         "inserts": (insertion(table), table.row(owner)),

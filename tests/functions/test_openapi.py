@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -48,6 +49,14 @@ FILLERS: Json = {
     "authorization_id": "auth_1",
     "card_token": "tok_1",
     "category_code": "5411",
+    "per_transaction": "10.00",
+    "daily": "20.00",
+    "monthly": "30.00",
+    "name": "Travel",
+    "network": "visa",
+    "bin": "40009910",
+    "label": "Travel",
+    "items": [{"currency": "USD"}],
 }
 
 
@@ -148,7 +157,7 @@ def root_for(row: Http) -> Any:
 def send(row: Http, body: Any) -> Json:
     """Send one body through the endpoint; return the problem it ends in."""
     endpoint = importlib.import_module(row.module).endpoint
-    path = row.full_path.replace("{card_id}", "0190163d-8694-739b-aea5-966c26f8ad91")
+    path = re.sub(r"\{\w+\}", "0190163d-8694-739b-aea5-966c26f8ad91", row.full_path)
     headers = {"Content-Type": "application/json", "Authorization": "Bearer t", "Idempotency-Key": "k"}
     event = {
         "resource": row.full_path,

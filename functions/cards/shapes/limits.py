@@ -123,7 +123,7 @@ class CardLimitsRequest(_Partial):
             "examples": [
                 {"per_transaction": "100.00", "daily": "300.00", "monthly": "2000.00"},
                 {
-                    "velocity_per_hour": None,
+                    "velocity_per_hour": 10,
                     "time_zone": "Europe/Paris",
                     "merchant_categories": {"deny": ["gambling", "6051"]},
                     "countries": {"allow": ["FR", "DE"], "deny": []},

@@ -86,6 +86,13 @@ class CardRoot(Root, ABC):
     @cached_property
     def cards(self) -> "CardService":
         """Cards."""
+        from cardwright.cards.rules import BATCHES_PER_HOUR, CREATIONS_PER_HOUR, REVEALS_PER_HOUR
         from cardwright.cards.service import CardService
 
-        return CardService(self, creations_per_hour=5 if self.settings.rate_limits else None)
+        limited = self.settings.rate_limits
+        return CardService(
+            self,
+            creations_per_hour=CREATIONS_PER_HOUR if limited else None,
+            batches_per_hour=BATCHES_PER_HOUR if limited else None,
+            reveals_per_hour=REVEALS_PER_HOUR if limited else None,
+        )

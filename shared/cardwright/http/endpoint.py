@@ -15,7 +15,7 @@ from mangum.types import LambdaContext
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from cardwright.http import openapi, problems, reading
 from cardwright.http.call import ApiRoot, Call, Reply
@@ -86,6 +86,8 @@ class Endpoint(Generic[ApiT]):
                 run,
                 methods=[row.method],
                 response_model=response,
+                # Said for the document alone: a redirect or a page has no JSON.
+                response_class=JSONResponse if status < 300 and media_type == "application/json" else Response,
                 status_code=status,
                 operation_id=row.name,
                 summary=row.summary,

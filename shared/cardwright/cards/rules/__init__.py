@@ -33,6 +33,7 @@ from cardwright.cards.rules.drift import (
     too_many_unknown,
 )
 from cardwright.cards.rules.issuing import (
+    CREATIONS_PER_HOUR,
     CREATIONS_QUOTA,
     CREATIONS_WINDOW,
     CardWish,
@@ -115,6 +116,7 @@ __all__ = [
     "BATCHES_WINDOW",
     "BATCH_MAX",
     "CATEGORY_GROUPS",
+    "CREATIONS_PER_HOUR",
     "CREATIONS_QUOTA",
     "CREATIONS_WINDOW",
     "DAILY_MAX",

@@ -15,6 +15,7 @@ from cardwright.kernel.errors import FieldError, InvalidFieldsError
 from cardwright.kernel.secret import Secret, luhn_valid
 
 CREATIONS_QUOTA = "card_creations"
+CREATIONS_PER_HOUR = 5
 CREATIONS_WINDOW = timedelta(hours=1)
 
 

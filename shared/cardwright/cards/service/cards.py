@@ -6,6 +6,7 @@ from uuid import UUID
 
 from cardwright.cards.rules import (
     BATCHES_PER_HOUR,
+    CREATIONS_PER_HOUR,
     REVEALS_PER_HOUR,
     BatchOutcome,
     Card,
@@ -45,7 +46,7 @@ class CardService:
         self,
         tools: CardTools,
         *,
-        creations_per_hour: int | None = 5,
+        creations_per_hour: int | None = CREATIONS_PER_HOUR,
         batches_per_hour: int | None = BATCHES_PER_HOUR,
         reveals_per_hour: int | None = REVEALS_PER_HOUR,
         retry: Callable[[], Retry] = Retry,
@@ -135,7 +136,7 @@ class CardService:
     ) -> tuple[Card, Spend]:
         """Change a card's limits and settings; from the commit on no authorization is decided on the former ones.
 
-        `require_step_up` is called before an amount is raised above the program's threshold, and raises when no fresh second
+        `require_step_up` is called before a limit is raised above the program's threshold, and raises when no fresh second
         factor was shown. The processor is told afterwards, again by schedule when it does not answer. Raises NotFoundError
         card_not_found; StaleVersionError; ConflictError card_state_conflict; ForbiddenError; InvalidFieldsError;
         UnavailableError.

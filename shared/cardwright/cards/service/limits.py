@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from cardwright.audit import service as audit
@@ -14,12 +14,8 @@ from cardwright.cards.store import cards as store
 from cardwright.cards.store import limits as spend
 from cardwright.cards.store.limits import Counting, Spend
 from cardwright.kernel.errors import ConflictError, StaleVersionError
-from cardwright.kernel.ids import ENTROPY_BYTES, uuid7
 from cardwright.outbox import service as outbox
 from cardwright.platform.postgres import Actor, Transaction, UniqueViolation
-
-# Clocks of two machines may differ by that much; what is too old is left out by its own time.
-_APPROVALS_OF = timedelta(hours=1, minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ class CardLimits:
         # The spend row is held: what is approved before this counts, what comes after is held to the new limits.
         before = spend.lock(tx, card.card_id)
         amounts = controls.limits != card.limits
-        spend.change(tx, card.card_id, controls, _counting(card.controls, controls, before, now), _hour_floor(now), now)
+        spend.change(tx, card.card_id, controls, _counting(card.controls, controls, before, now), now)
         spend.raise_versions(tx, card.card_id, operation_id, now, amounts=amounts)
         changed = replace(
             card,
@@ -137,8 +133,3 @@ def _counting(old: Controls, new: Controls, before: Spend, now: datetime) -> Cou
         new_day_start = rules.carried_day(before.day_start, now, old.time_zone, new.time_zone)
         new_month_start = rules.carried_month(before.month_start, now, old.time_zone, new.time_zone)
     return Counting(day_start=day_start, month_start=month_start, new_day_start=new_day_start, new_month_start=new_month_start)
-
-
-def _hour_floor(now: datetime) -> UUID:
-    """Smaller than every id made in the last hour."""
-    return uuid7(now - _APPROVALS_OF, bytes(ENTROPY_BYTES))

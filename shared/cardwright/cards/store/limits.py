@@ -47,18 +47,18 @@ def lock(tx: Transaction, card_id: UUID) -> Spend:
     return _spend(tx.fetch_one(_SELECT + " FOR NO KEY UPDATE", (card_id,)))
 
 
-def change(tx: Transaction, card_id: UUID, controls: Controls, counting: Counting, hour_floor: UUID, now: datetime) -> None:
+def change(tx: Transaction, card_id: UUID, controls: Controls, counting: Counting, now: datetime) -> None:
     """Change a locked card's controls on its locked spend row; no decision made on the former ones is recorded afterwards.
 
-    `hour_floor` is no id of a transaction of the last hour or later, but before all of them. Raises LookupError.
+    Raises LookupError.
     """
     row = tx.fetch_one(
-        "SELECT set_card_limits(%s, %s, %s, %s, %s::smallint, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS version",
+        "SELECT set_card_limits(%s, %s, %s, %s, %s::smallint, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS version",
         (
             card_id, controls.limits.per_transaction, controls.limits.daily, controls.limits.monthly, controls.velocity_per_hour,
             controls.time_zone, Jsonb(controls.merchant_categories.document()), Jsonb(controls.countries.document()),
             Jsonb({"deny": list(controls.channels_denied)}), counting.day_start, counting.new_day_start, counting.month_start,
-            counting.new_month_start, hour_floor, now,
+            counting.new_month_start, now,
         ),
     )  # fmt: skip
     if row is None or row["version"] is None:
