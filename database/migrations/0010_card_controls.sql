@@ -106,7 +106,8 @@ BEGIN
         recent_approvals = o.recent_approvals
     FROM card_limits o JOIN virtual_cards c ON c.card_id = p_card_id AND c.replaces_card_id = p_replaced_card_id
     WHERE l.card_id = p_card_id AND l.approvals = 0 AND l.day_spent = 0 AND l.month_spent = 0
-        AND o.card_id = p_replaced_card_id AND o.user_id = l.user_id;
+        AND o.card_id = p_replaced_card_id AND o.user_id = l.user_id
+        AND (l.user_id = actor_id() OR actor_is_staff() OR actor_role() = 'system');
 END
 $continue$;
 

@@ -7,7 +7,17 @@ from uuid import UUID
 
 import pytest
 
-from cardwright.cards.rules import AllowDeny, Card, CardStatus, Expiry, ProcessorState, ReasonCode, Usage, WantedLimits
+from cardwright.cards.rules import (
+    REPLACEMENTS_PER_HOUR,
+    AllowDeny,
+    Card,
+    CardStatus,
+    Expiry,
+    ProcessorState,
+    ReasonCode,
+    Usage,
+    WantedLimits,
+)
 from cardwright.cards.service import StateChange
 from cardwright.kernel.errors import (
     ConflictError,
@@ -225,13 +235,17 @@ def test_at_once_from_ten_places_it_is_one_card(world: CardWorld, holder: Actor,
     assert world.events(other.card_id) == {"card.created": 1, "card.cancelled": 1, "card.replaced": 1}
 
 
-def test_a_holder_has_one_quota_for_new_and_replaced_cards_and_staff_none(world: CardWorld, holder: Actor, card: Card) -> None:
-    world.service = world.serving(creations_per_hour=2)
-    second = replacing(world, holder, card)
+def test_who_has_used_up_the_creations_still_gets_rid_of_a_stolen_card(world: CardWorld, holder: Actor, card: Card) -> None:
+    world.service = world.serving(creations_per_hour=1)
     with pytest.raises(RateLimitedError):
-        replacing(world, holder, second)
-    assert now_of(world, second).status is ACTIVE
-    assert replacing(world, world.add_user("support"), second).status is ACTIVE
+        world.issue(holder)
+    for _ in range(REPLACEMENTS_PER_HOUR):
+        card = replacing(world, holder, card)
+    with pytest.raises(RateLimitedError) as refusal:
+        replacing(world, holder, card)
+    assert (refusal.value.quota, refusal.value.limit) == ("card_replacements", 20)
+    assert now_of(world, card).status is ACTIVE
+    assert replacing(world, world.add_user("support"), card).status is ACTIVE
 
 
 @pytest.mark.parametrize("made", [False, True])

@@ -16,6 +16,9 @@ from cardwright.kernel.secret import Secret, luhn_valid
 
 CREATIONS_QUOTA = "card_creations"
 CREATIONS_PER_HOUR = 5
+# Whoever has used up the creations must still be able to get rid of a stolen card; nobody loses more than a wallet's worth.
+REPLACEMENTS_QUOTA = "card_replacements"
+REPLACEMENTS_PER_HOUR = 20
 CREATIONS_WINDOW = timedelta(hours=1)
 
 

@@ -110,7 +110,7 @@ class Issuing:
                 detail = f"At most {program.max_open_cards} open cards are held in this program."
                 raise ConflictError(detail, code="card_limit_reached")
             if origin is Origin.REQUEST:
-                self.spend_creation(tx, user_id, card_id, now)
+                self.spend_creation(tx, user_id, card_id, origin, now)
             issuances.request(tx, issuance, now, now + LEASE)
             return issuance, program
 
@@ -128,17 +128,19 @@ class Issuing:
             raise UnprocessableError(detail, code="program_currency_mismatch")
         return program
 
-    def spend_creation(self, tx: Transaction, user_id: UUID, card_id: UUID, now: datetime) -> None:
-        """Raise RateLimitedError when the user has made as many cards in the last hour as anybody may."""
-        limit = self._creations_per_hour
-        if limit is None:
+    def spend_creation(self, tx: Transaction, user_id: UUID, card_id: UUID, origin: Origin, now: datetime) -> None:
+        """Raise RateLimitedError when the user has had as many cards of this origin in the last hour as anybody may."""
+        if self._creations_per_hour is None:
             return
-        busy_until = issuances.creations(tx, user_id, card_id, rules.CREATIONS_WINDOW, now)
+        quota, limit = rules.CREATIONS_QUOTA, self._creations_per_hour
+        if origin is Origin.REPLACEMENT:
+            quota, limit = rules.REPLACEMENTS_QUOTA, rules.REPLACEMENTS_PER_HOUR
+        busy_until = issuances.creations(tx, user_id, card_id, origin, rules.CREATIONS_WINDOW, now)
         wait = rules.creation_wait(busy_until, limit, now)
         if wait is not None:
             raise RateLimitedError(
-                f"At most {limit} cards are created in an hour.",
-                quota=rules.CREATIONS_QUOTA,
+                f"At most {limit} cards are {'replaced' if origin is Origin.REPLACEMENT else 'created'} in an hour.",
+                quota=quota,
                 retry_after_s=max(1, -(-int(wait.total_seconds() * 1000) // 1000)),
                 limit=limit,
                 window_s=int(rules.CREATIONS_WINDOW.total_seconds()),

@@ -66,7 +66,7 @@ class CardReplacement:
                 replaces_card_id=card_id,
             )
             if actor.role not in STAFF:
-                self._issuing.spend_creation(tx, user_id, operation_id, now)
+                self._issuing.spend_creation(tx, user_id, operation_id, Origin.REPLACEMENT, now)
             if old.status in rules.OPEN:
                 code = rules.reason_for(actor.role, change.code, change.words)
                 old = self._states.give_way(tx, actor, old, code, operation_id)

@@ -56,17 +56,14 @@ def count_open(tx: Transaction, user_id: UUID, program_id: UUID, card_id: UUID, 
     return 0 if row is None else int(row["open"])
 
 
-def creations(tx: Transaction, user_id: UUID, card_id: UUID, window: timedelta, now: datetime) -> list[datetime]:
-    """For each card made within the window and each being made (without the named one): when it stops counting.
-
-    Cards of batches have a quota of their own.
-    """
+def creations(tx: Transaction, user_id: UUID, card_id: UUID, origin: Origin, window: timedelta, now: datetime) -> list[datetime]:
+    """For each card of this origin made within the window or being made (without the named one): when it stops counting."""
     rows = tx.fetch_all(
         "SELECT finished_at + %(window)s AS until FROM card_issuances WHERE user_id = %(user_id)s AND state = 'ISSUED' "
-        "AND origin <> 'batch' AND finished_at > %(now)s - %(window)s UNION ALL "
+        "AND origin = %(origin)s AND finished_at > %(now)s - %(window)s UNION ALL "
         "SELECT lease_until FROM card_issuances WHERE user_id = %(user_id)s AND state = 'REQUESTED' "
-        "AND origin <> 'batch' AND lease_until > %(now)s AND card_id <> %(card_id)s",
-        {"user_id": user_id, "card_id": card_id, "window": window, "now": now},
+        "AND origin = %(origin)s AND lease_until > %(now)s AND card_id <> %(card_id)s",
+        {"user_id": user_id, "card_id": card_id, "origin": origin.value, "window": window, "now": now},
     )
     return [row["until"] for row in rows]
 
