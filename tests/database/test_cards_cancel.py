@@ -1,7 +1,7 @@
 """Cancelling a card against the real database: at once, after what is pending, taken back, and amid authorizations."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,26 +15,6 @@ from tests.fakes.card_world import NOW, CardWorld
 
 ACTIVE, FROZEN, CANCELLED, EXPIRED = CardStatus.ACTIVE, CardStatus.FROZEN, CardStatus.CANCELLED, CardStatus.EXPIRED
 WEEK = timedelta(days=7)
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
-def card(world: CardWorld, holder: Actor) -> Card:
-    """The holder's card."""
-    return world.issue(holder)
 
 
 @pytest.fixture

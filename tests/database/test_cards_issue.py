@@ -1,7 +1,6 @@
 """Issuing a card against the real database: one effect, all or nothing, whatever fails."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -30,20 +29,6 @@ from tests.pans import pan
 TABLES = ("virtual_cards", "card_limits", "card_tokens", "card_fingerprints", "outbox", "card_audit_log")
 UNAVAILABLE = UnavailableError("gone", code="processor_unavailable")
 REFUSED = ProviderRefusedError("no", code="processor_refused")
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
 
 
 def nothing_of(world: CardWorld, card_id: UUID) -> bool:

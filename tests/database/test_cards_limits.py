@@ -1,7 +1,7 @@
 """Changing limits against the real database: one winner, one entry, one event, and what was spent stays spent."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -37,26 +37,6 @@ from tests.fakes.card_world import NOW, CardWorld
 
 GONE = UnavailableError("gone", code="processor_unavailable")
 ZONES = ("Pacific/Kiritimati", "Asia/Tokyo", "America/New_York", "Pacific/Pago_Pago", "Europe/Paris")
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
-def card(world: CardWorld, holder: Actor) -> Card:
-    """The holder's card: at most 500.00 at once, 1000.00 a day, 5000.00 a month, five approvals an hour."""
-    return world.issue(holder)
 
 
 def nothing_asked() -> None:

@@ -21,20 +21,6 @@ from tests.fakes.tcp import closed_port
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
 def card(world: CardWorld, holder: Actor) -> Card:
     """The holder's card, without a limit of velocity."""
     card = world.issue(holder)

@@ -1,6 +1,5 @@
 """Replacing a card against the real database: one new card for one old, no moment to use the old, no fresh limit."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -35,26 +34,6 @@ from tests.fakes.card_world import NOW, CardWorld, Killed
 ACTIVE, FROZEN, CANCELLED, EXPIRED = CardStatus.ACTIVE, CardStatus.FROZEN, CardStatus.CANCELLED, CardStatus.EXPIRED
 UNAVAILABLE = UnavailableError("gone", code="processor_unavailable")
 REFUSED = ProviderRefusedError("no", code="processor_refused")
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
-def card(world: CardWorld, holder: Actor) -> Card:
-    """The holder's card."""
-    return world.issue(holder)
 
 
 def replacing(

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 
 import psycopg
@@ -16,26 +15,6 @@ from cardwright.platform.postgres import Actor
 from tests.fakes.card_world import CardWorld
 
 NOBODY: tuple[str, ...] = ()
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
-def card(world: CardWorld, holder: Actor) -> Card:
-    """The holder's card."""
-    return world.issue(holder)
 
 
 def ask(world: CardWorld, actor: Actor, card: Card) -> Reveal:

@@ -1,7 +1,6 @@
 """Freezing and unfreezing against the real database: one winner, one entry, one event, and the processor follows."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID
 
@@ -23,26 +22,6 @@ from tests.fakes.card_world import CardWorld
 
 ACTIVE, FROZEN = CardStatus.ACTIVE, CardStatus.FROZEN
 GONE = UnavailableError("gone", code="processor_unavailable")
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
-def card(world: CardWorld, holder: Actor) -> Card:
-    """The holder's card."""
-    return world.issue(holder)
 
 
 def move(

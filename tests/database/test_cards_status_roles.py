@@ -1,7 +1,6 @@
 """Whose freeze a card's is, against the real database: roles, reasons, freezes that take another's place, storms of moves."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,26 +20,6 @@ from tests.fakes.card_world import CardWorld
 
 ACTIVE, FROZEN, CANCELLED = CardStatus.ACTIVE, CardStatus.FROZEN, CardStatus.CANCELLED
 FRAUD_ENGINE = Actor(None, "system")
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[CardWorld]:
-    """A world in the shared database."""
-    world = CardWorld(database_url)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
-@pytest.fixture
-def card(world: CardWorld, holder: Actor) -> Card:
-    """The holder's card."""
-    return world.issue(holder)
 
 
 def freeze(world: CardWorld, actor: Actor, card: Card, code: ReasonCode | None = None, words: str | None = None) -> Card:

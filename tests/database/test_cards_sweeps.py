@@ -29,12 +29,6 @@ def world(fresh_database: str) -> Iterator[CardWorld]:
     world.close()
 
 
-@pytest.fixture
-def holder(world: CardWorld) -> Actor:
-    """A verified cardholder."""
-    return world.add_user()
-
-
 def killed(world: CardWorld, holder: Actor, *, made: bool) -> UUID:
     """A creation whose maker died at the processor; a minute goes by."""
     card_id = world.ids.new()

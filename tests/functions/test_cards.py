@@ -1,6 +1,5 @@
 """The card doors: what clients send and see."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,26 +17,6 @@ from functions.cards.unfreeze_card import endpoint as unfreeze
 from tests.fakes.api_world import Answer, ApiWorld
 from tests.fakes.card_world import NOW, CardWorld
 from tests.pans import pan
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[ApiWorld]:
-    """Doors over a world in the shared database."""
-    world = CardWorld(database_url)
-    yield ApiWorld(world)
-    world.close()
-
-
-@pytest.fixture
-def holder(api: ApiWorld) -> Actor:
-    """A verified cardholder."""
-    return api.world.add_user()
-
-
-@pytest.fixture
-def token(api: ApiWorld, holder: Actor) -> str:
-    """The holder's access token, with a fresh second factor."""
-    return api.let_in(holder)
 
 
 def post(api: ApiWorld, token: str, key: str | None = None, **fields: Any) -> Answer:

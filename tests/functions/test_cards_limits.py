@@ -1,6 +1,5 @@
 """The limits doors: what clients send and see."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,27 +12,6 @@ from functions.cards.get_card_limits import endpoint as get
 from functions.cards.shapes import CardLimitsRequest
 from functions.cards.update_card_limits import endpoint as put
 from tests.fakes.api_world import Answer, ApiWorld
-from tests.fakes.card_world import CardWorld
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[ApiWorld]:
-    """Doors over a world in the shared database."""
-    world = CardWorld(database_url)
-    yield ApiWorld(world)
-    world.close()
-
-
-@pytest.fixture
-def holder(api: ApiWorld) -> Actor:
-    """A verified cardholder."""
-    return api.world.add_user()
-
-
-@pytest.fixture
-def token(api: ApiWorld, holder: Actor) -> str:
-    """The holder's access token, with a fresh second factor."""
-    return api.let_in(holder)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -15,35 +14,9 @@ from cardwright.platform.postgres import Actor
 from functions.cards.open_card_reveal import endpoint as open_link
 from functions.cards.reveal_card import endpoint as reveal
 from tests.fakes.api_world import Answer, ApiWorld
-from tests.fakes.card_world import NOW, CardWorld
+from tests.fakes.card_world import NOW
 
 PREFIX = "http://api.test/api/v1/reveals/"
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[ApiWorld]:
-    """Doors over a world in the shared database."""
-    world = CardWorld(database_url)
-    yield ApiWorld(world)
-    world.close()
-
-
-@pytest.fixture
-def holder(api: ApiWorld) -> Actor:
-    """A verified cardholder."""
-    return api.world.add_user()
-
-
-@pytest.fixture
-def token(api: ApiWorld, holder: Actor) -> str:
-    """The holder's access token, with a fresh second factor."""
-    return api.let_in(holder)
-
-
-@pytest.fixture
-def card(api: ApiWorld, holder: Actor) -> Card:
-    """The holder's card."""
-    return api.world.issue(holder)
 
 
 def link(api: ApiWorld, token: str, card: Card) -> str:

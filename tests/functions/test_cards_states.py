@@ -1,6 +1,5 @@
 """The doors that move, replace, rename and search cards, and the schedules' handlers: what goes in and comes out."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -21,22 +20,7 @@ from functions.cards.shapes import CardChangeRequest, CardStateRequest
 from functions.cards.unfreeze_card import endpoint as unfreeze
 from functions.cards.update_card import endpoint as update
 from tests.fakes.api_world import Answer, ApiWorld
-from tests.fakes.card_world import CardWorld
 from tests.pans import pan
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[ApiWorld]:
-    """Doors over a world in the shared database."""
-    world = CardWorld(database_url)
-    yield ApiWorld(world)
-    world.close()
-
-
-@pytest.fixture
-def holder(api: ApiWorld) -> Actor:
-    """A verified cardholder."""
-    return api.world.add_user()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The transaction doors over decisions made by the real engine."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,21 +11,7 @@ from cardwright.platform.postgres import Actor
 from functions.transactions.get_card_transactions import endpoint as of_card
 from functions.transactions.list_transactions import endpoint as of_caller
 from tests.fakes.api_world import ApiWorld
-from tests.fakes.card_world import NOW, CardWorld
-
-
-@pytest.fixture
-def api(database_url: str) -> Iterator[ApiWorld]:
-    """Doors over a world in the shared database."""
-    world = CardWorld(database_url)
-    yield ApiWorld(world)
-    world.close()
-
-
-@pytest.fixture
-def holder(api: ApiWorld) -> Actor:
-    """A cardholder."""
-    return api.world.add_user()
+from tests.fakes.card_world import NOW
 
 
 def use(api: ApiWorld, card: Card, *amounts: str) -> list[str]:
