@@ -48,6 +48,7 @@ REACH: Mapping[Capability, Reach] = {
     Capability.DATABASE_MIGRATOR: Reach(frozenset({Group.MIGRATIONS})),
     Capability.CACHE: Reach(frozenset({Group.CACHE})),
     Capability.VAULT_KEY: _KMS,
+    Capability.VAULT_DECRYPT: _KMS,
     Capability.USER_KEY: _KMS,
     Capability.SIGNING_KEY: _KMS,
     Capability.SIGNING_PUBLIC_KEY: _KMS,
@@ -106,6 +107,7 @@ def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, 
         Capability.DATABASE_MIGRATOR: (_address(database.cluster_host, database.owner, database.name, CLUSTER_AUTHORITIES),),
         Capability.CACHE: (f"rediss://{cache.user}@{cache.host}:{cache.port}?iam={cache.name}",),
         Capability.VAULT_KEY: (",".join(keys.vault),),
+        Capability.VAULT_DECRYPT: (",".join(keys.vault),),
         Capability.USER_KEY: (keys.user,),
         Capability.MAC_KEY: (keys.mac,),
         Capability.SIGNING_KEY: (",".join(keys.signing),),
@@ -193,11 +195,9 @@ def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant
         Capability.DATABASE_WORKER: _connect(stage, database.proxy_id, "worker"),
         Capability.DATABASE_MIGRATOR: _connect(stage, database.cluster_id, database.owner),
         Capability.CACHE: (_allow("elasticache:Connect", on=[cache.arn, cache.user_arn]),),
-        # The first key encrypts; what the others encrypted is read until it is encrypted anew.
-        Capability.VAULT_KEY: (
-            _allow("kms:GenerateDataKey", "kms:Encrypt", on=keys.vault[:1]),
-            _allow("kms:Decrypt", on=keys.vault),
-        ),
+        # The first key encrypts, and who encrypts reads nothing back: a number is read to be encrypted anew, under whichever key.
+        Capability.VAULT_KEY: (_allow("kms:GenerateDataKey", on=keys.vault[:1]),),
+        Capability.VAULT_DECRYPT: (_allow("kms:Decrypt", on=keys.vault),),
         Capability.USER_KEY: (Grant(_ENVELOPE, (keys.user,)),),
         Capability.MAC_KEY: (_allow("kms:GenerateMac", "kms:VerifyMac", on=[keys.mac], when=_SHA_256_MAC),),
         # The first key signs; the others only verify until the last token they signed has expired.

@@ -269,6 +269,20 @@ class FunctionsStack(cdk.Stack):
             periods=1 if isinstance(row, Url) else 3,
             description=f"{row.name} fails or is throttled",
         )
+        if row.name == "compare_processor_cards":
+            alarm_on(
+                self,
+                "ProcessorFindings",
+                self._around.alarms,
+                metric=cloudwatch.Metric(
+                    namespace="Cardwright",
+                    metric_name="ProcessorFindingsOpen",
+                    period=cdk.Duration.hours(1),
+                    statistic="Maximum",
+                ),
+                above=0,
+                description="Cards at the processor need a look: GET /admin/processor-findings",
+            )
         if isinstance(row, Url):
             alarm_on(
                 self,

@@ -233,6 +233,7 @@ class Stack:
             Capability.DATABASE_MIGRATOR: (self._role_url("migrator"),),
             Capability.CACHE: (self._valkey.server.url,),
             Capability.VAULT_KEY: (cloud.keys["vault"],),
+            Capability.VAULT_DECRYPT: (cloud.keys["vault"],),
             Capability.USER_KEY: (cloud.keys["user"],),
             Capability.SIGNING_KEY: (cloud.keys["signing"],),
             Capability.SIGNING_PUBLIC_KEY: (cloud.keys["signing"],),

@@ -35,7 +35,7 @@ GRANT SELECT ON card_fingerprints TO worker;
 
 ALTER TABLE card_issuances
     -- What was wished for with every default filled in, fixed at the first try: whoever finishes the issuance makes the same card.
-    ADD COLUMN wish jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN wish jsonb,
     -- Each counts against a quota of its own.
     ADD COLUMN origin text NOT NULL DEFAULT 'request' CHECK (origin IN ('request', 'batch', 'replacement')),
     ADD COLUMN replaces_card_id uuid,
@@ -45,6 +45,17 @@ ALTER TABLE card_issuances
     -- ABANDONED: asked for, never made by the processor, and nobody came back; whoever does begins anew.
     ADD CONSTRAINT card_issuances_state_check CHECK (state IN ('REQUESTED', 'ISSUED', 'FAILED', 'ABANDONED')),
     ADD CHECK ((origin = 'replacement') = (replaces_card_id IS NOT NULL));
+-- What was asked for before wishes were kept had its program's defaults; failures of that time are not looked into again.
+UPDATE card_issuances i SET
+    cleaned_at = CASE WHEN i.state = 'FAILED' THEN coalesce(i.finished_at, i.requested_at) END,
+    wish = jsonb_build_object('label', NULL, 'usage', 'multi', 'controls', jsonb_build_object(
+        'limits', jsonb_build_object('per_transaction', p.default_per_transaction::text, 'daily', p.default_daily::text,
+                                     'monthly', p.default_monthly::text),
+        'velocity_per_hour', p.default_velocity_per_hour, 'time_zone', 'UTC',
+        'merchant_categories', '{"allow": [], "deny": []}'::jsonb, 'countries', '{"allow": [], "deny": []}'::jsonb,
+        'channels_denied', '[]'::jsonb))
+    FROM programs p WHERE p.program_id = i.program_id;
+ALTER TABLE card_issuances ALTER COLUMN wish SET NOT NULL;
 CREATE INDEX card_issuances_unclean ON card_issuances (finished_at) WHERE state = 'FAILED' AND cleaned_at IS NULL;
 CREATE INDEX card_issuances_recent ON card_issuances (user_id, finished_at) WHERE state = 'ISSUED';
 
@@ -111,6 +122,15 @@ BEGIN
 END
 $continue$;
 
+-- Whether an operation stands in a subject's chain: a second run of it has nothing left to do.
+CREATE FUNCTION audit_knows(p_subject_type text, p_subject_id uuid, p_entry_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $knows$
+    SELECT CASE WHEN p_subject_type = 'card'
+        THEN EXISTS (SELECT FROM card_audit_log a WHERE a.card_id = p_subject_id AND a.entry_id = p_entry_id)
+        ELSE EXISTS (SELECT FROM audit_log a WHERE a.subject_id = p_subject_id AND a.subject_type = p_subject_type
+                     AND a.entry_id = p_entry_id) END
+$knows$;
+
 -- Ciphertexts that are not under the current key, for the worker that encrypts them anew; nobody else gets one.
 CREATE FUNCTION stale_card_numbers(p_vault_key text, p_after uuid, p_limit integer)
     RETURNS TABLE (card_id uuid, vault_key text, card_number_encrypted bytea)
@@ -152,7 +172,7 @@ BEGIN
 END
 $audit$;
 
-GRANT EXECUTE ON FUNCTION continue_spend(uuid, uuid) TO app, worker;
+GRANT EXECUTE ON FUNCTION continue_spend(uuid, uuid), audit_knows(text, uuid, uuid) TO app, worker;
 GRANT EXECUTE ON FUNCTION
     set_card_limits(uuid, numeric, numeric, numeric, smallint, text, jsonb, jsonb, jsonb, timestamptz, timestamptz, timestamptz,
                     timestamptz, timestamptz) TO app;

@@ -16,7 +16,7 @@ CREATE TABLE processor_findings (
     processor text NOT NULL,
     finding_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('state_differs', 'closed_at_processor', 'unknown_at_processor', 'missing_at_processor')),
-    -- Ours, where it is one of ours.
+    -- Ours; of an unknown one what the processor's reference says, which need not be an id of ours.
     card_id uuid,
     -- SHA-256 of the processor's token: what a stranger's list holds may be anything.
     token_digest bytea NOT NULL CHECK (octet_length(token_digest) = 32),
@@ -27,6 +27,9 @@ CREATE TABLE processor_findings (
     PRIMARY KEY (processor, finding_id)
 );
 CREATE UNIQUE INDEX processor_findings_open ON processor_findings (processor, token_digest, kind) WHERE mended_at IS NULL;
+-- The two lists staff reads, the newest first.
+CREATE INDEX processor_findings_waiting ON processor_findings (finding_id) WHERE mended_at IS NULL;
+CREATE INDEX processor_findings_mended ON processor_findings (finding_id) WHERE mended_at IS NOT NULL;
 -- A processor's reference names a card without its user.
 CREATE INDEX card_issuances_by_card ON card_issuances (card_id);
 

@@ -18,10 +18,11 @@ from pydantic import (
 )
 
 from cardwright.authorizations.rules import AuthorizationRequest, Merchant
-from cardwright.cards.rules import holds_card_number
 from cardwright.kernel import jsontext
+from cardwright.kernel.countries import alpha_2
 from cardwright.kernel.errors import InvalidRequestError
 from cardwright.kernel.money import CURRENCIES, THREE_DIGIT, MoneyError, check_currency, check_minor_digits, parse_amount
+from cardwright.kernel.secret import holds_card_number
 
 _MERCHANT_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?", re.ASCII)
 _RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
@@ -75,7 +76,8 @@ class MerchantIn(_Incoming):
     id: _Text | None = None
     name: _FreeText | None = None
     city: _FreeText | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,3}$")] | None = None
+    # Rules are written in alpha-2 codes; networks send the other kind too.
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2,3}$"), AfterValidator(alpha_2)] | None = None
     latitude: Annotated[_Coordinate, AfterValidator(lambda value: _within(value, 90))] | None = None
     longitude: Annotated[_Coordinate, AfterValidator(lambda value: _within(value, 180))] | None = None
 

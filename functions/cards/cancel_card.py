@@ -14,6 +14,7 @@ endpoint = door(routes.CANCEL_CARD)
 @endpoint.operation(
     response=CardResponse,
     errors={
+        400: ["if_match_invalid"],
         404: ["card_not_found"],
         409: ["card_already_cancelled", "card_state_conflict", "pending_authorizations"],
         412: ["version_mismatch"],

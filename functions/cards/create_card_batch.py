@@ -7,7 +7,11 @@ from functions.door import ApiCall, Reply, door
 endpoint = door(routes.CREATE_CARD_BATCH)
 
 
-@endpoint.operation(response=CardBatchResponse, status=202, errors={403: ["kyc_required"]})
+@endpoint.operation(
+    response=CardBatchResponse,
+    status=202,
+    errors={403: ["kyc_required"], 422: ["too_few_items", "too_many_items", "duplicate_key"]},
+)
 def create_card_batch(body: CardBatchRequest, call: ApiCall) -> Reply:
     """Issue 1 to 1,000 cards to the caller as a job. Items succeed or fail one by one; ask the job what became of them.
 

@@ -1,4 +1,4 @@
-"""Each day: expire cards whose last month is over."""
+"""Each hour: expire cards whose last month is over."""
 
 from typing import Any
 

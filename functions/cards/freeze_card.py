@@ -13,10 +13,11 @@ endpoint = door(routes.FREEZE_CARD)
 @endpoint.operation(
     response=CardResponse,
     errors={
+        400: ["if_match_invalid"],
         404: ["card_not_found"],
         409: ["card_already_frozen", "card_state_conflict"],
         412: ["version_mismatch"],
-        422: ["reason_code_not_allowed"],
+        422: ["reason_code_not_allowed", "card_number_not_allowed"],
     },
 )
 def freeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = None) -> Reply:

@@ -10,7 +10,7 @@ from functions.door import ApiCall, Reply, door
 endpoint = door(routes.LIST_CARDS)
 
 
-@endpoint.operation(response=Page[CardResponse])
+@endpoint.operation(response=Page[CardResponse], errors={400: ["cursor_invalid"]})
 def list_cards(call: ApiCall, status: CardStatus | None = None, limit: Limit = 50, cursor: CursorText = None) -> Reply:
     """The caller's cards, newest first; staff sees everybody's."""
     list_name = "cards" if status is None else f"cards {status}"

@@ -23,7 +23,7 @@ LIST_CARDS = Http(
     method="GET",
     path="/cards",
     needs=SIGNED_IN,
-    summary="The caller's cards, newest first.",
+    summary="The caller's cards, newest first; to staff everybody's.",
     tags=("cards",),
 )
 GET_CARD = Http(
@@ -95,6 +95,16 @@ SEARCH_CARDS = Http(
     roles=frozenset({Role.SUPPORT, Role.ADMIN, Role.COMPLIANCE_OFFICER}),
     needs=SIGNED_IN,
     summary="Cards of everybody, filtered.",
+    tags=("admin",),
+)
+LIST_PROCESSOR_FINDINGS = Http(
+    name="list_processor_findings",
+    domain="cards",
+    method="GET",
+    path="/admin/processor-findings",
+    roles=frozenset({Role.SUPPORT, Role.ADMIN, Role.COMPLIANCE_OFFICER}),
+    needs=SIGNED_IN,
+    summary="What differs between the processor's cards and ours.",
     tags=("admin",),
 )
 GET_CARD_LIMITS = Http(
@@ -190,7 +200,8 @@ SWEEP_CARDS = Schedule(
 EXPIRE_CARDS = Schedule(
     name="expire_cards",
     domain="cards",
-    every_s=86400,
+    # A schedule of a day begins whenever it was deployed: each hour, so that none lags a day behind its month's end.
+    every_s=3600,
     needs=frozenset({Capability.DATABASE_WORKER, Capability.CACHE}),
     timeout_s=300,
     summary="Expire cards whose last month is over.",
@@ -214,6 +225,7 @@ ROWS = (
     REPLACE_CARD,
     UPDATE_CARD,
     SEARCH_CARDS,
+    LIST_PROCESSOR_FINDINGS,
     GET_CARD_LIMITS,
     UPDATE_CARD_LIMITS,
     REVEAL_CARD,

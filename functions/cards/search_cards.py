@@ -15,7 +15,7 @@ from functions.door import ApiCall, Reply, door
 endpoint = door(routes.SEARCH_CARDS)
 
 
-@endpoint.operation(response=Page[CardResponse])
+@endpoint.operation(response=Page[CardResponse], errors={400: ["cursor_invalid"]})
 def search_cards(
     call: ApiCall,
     user_id: UUID | None = None,

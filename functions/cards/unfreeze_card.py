@@ -13,11 +13,12 @@ endpoint = door(routes.UNFREEZE_CARD)
 @endpoint.operation(
     response=CardResponse,
     errors={
+        400: ["if_match_invalid"],
         403: ["card_frozen_by_issuer"],
         404: ["card_not_found"],
         409: ["card_already_active", "card_state_conflict"],
         412: ["version_mismatch"],
-        422: ["reason_code_not_allowed"],
+        422: ["reason_code_not_allowed", "card_number_not_allowed"],
     },
 )
 def unfreeze_card(card_id: UUID, call: ApiCall, body: CardStateRequest | None = None) -> Reply:

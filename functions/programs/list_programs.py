@@ -8,7 +8,7 @@ from functions.programs.shapes import ProgramResponse
 endpoint = door(routes.LIST_PROGRAMS)
 
 
-@endpoint.operation(response=Page[ProgramResponse])
+@endpoint.operation(response=Page[ProgramResponse], errors={400: ["cursor_invalid"]})
 def list_programs(call: ApiCall, limit: Limit = 50, cursor: CursorText = None) -> Reply:
     """Programs, newest first, retired ones too."""
     after = call.after("programs", cursor)

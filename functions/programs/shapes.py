@@ -3,11 +3,9 @@
 from typing import Annotated, Any, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
-from cardwright.cards.rules import holds_card_number
-from cardwright.http.fields import Amount, Currency, StrictModel, Timestamp
-from cardwright.kernel.money import MoneyError
+from cardwright.http.fields import Amount, Currency, FreeText, StrictModel, Timestamp
 from cardwright.programs.rules import (
     LIFETIME_MONTHS_MAX,
     OPEN_CARDS_MAX,
@@ -21,19 +19,6 @@ from cardwright.programs.rules import (
 )
 from cardwright.programs.service import NewProgram
 
-
-def _without_card_number(text: str) -> str:
-    # MoneyError is what carries a code of its own through the validation.
-    if holds_card_number(text):
-        raise MoneyError("card_number_not_allowed", "A card number must not be written here.")
-    return text
-
-
-ProgramName = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
-    AfterValidator(_without_card_number),
-]
 # Their ranges are the domain's to check; here they are told to whoever reads the documents.
 Velocity = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "maximum": VELOCITY_MAX})]
 OpenCards = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "maximum": OPEN_CARDS_MAX})]
@@ -71,7 +56,7 @@ class ProgramCreateRequest(StrictModel):
         }
     )
 
-    name: ProgramName
+    name: FreeText
     network: Network
     bin: Annotated[str, StringConstraints(max_length=8)] = Field(
         description="6 to 8 digits in a range of the network: Visa 4; Mastercard 51 to 55, 2221 to 2720.", examples=["40009910"]
@@ -124,7 +109,7 @@ class ProgramChangeRequest(StrictModel):
         }
     )
 
-    name: ProgramName = Field(default_factory=_left_out)
+    name: FreeText = Field(default_factory=_left_out)
     defaults: DefaultsChangeRequest = Field(default_factory=DefaultsChangeRequest)
     max_open_cards: OpenCards = Field(default_factory=_left_out, description=_OPEN_CARDS)
     card_lifetime_months: LifetimeMonths = Field(default_factory=_left_out)

@@ -12,10 +12,18 @@ endpoint = door(routes.UPDATE_PROGRAM)
 @endpoint.operation(
     response=ProgramResponse,
     errors={
+        400: ["if_match_invalid"],
         404: ["program_not_found"],
         409: ["program_is_default", "program_retired", "program_unchanged"],
         412: ["version_mismatch"],
-        422: ["limit_out_of_range", "limit_order", "out_of_range", "amount_not_whole"],
+        422: [
+            "amount_invalid",
+            "amount_not_whole",
+            "limit_out_of_range",
+            "limit_order",
+            "out_of_range",
+            "card_number_not_allowed",
+        ],
     },
 )
 def update_program(program_id: UUID, body: ProgramChangeRequest, call: ApiCall) -> Reply:

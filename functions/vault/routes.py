@@ -6,7 +6,7 @@ REENCRYPT_CARD_NUMBERS = Schedule(
     name="reencrypt_card_numbers",
     domain="vault",
     every_s=3600,
-    needs=frozenset({Capability.DATABASE_WORKER, Capability.VAULT_KEY}),
+    needs=frozenset({Capability.DATABASE_WORKER, Capability.VAULT_KEY, Capability.VAULT_DECRYPT}),
     # Some ten thousand cards a run; what is left waits for the next.
     timeout_s=600,
     memory_mb=1024,

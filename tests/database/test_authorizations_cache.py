@@ -14,13 +14,14 @@ import pytest
 
 from cardwright.authorizations.rules import AuthorizationRequest
 from cardwright.authorizations.service import AuthorizationService, decision_key
-from cardwright.authorizations.service.entries import entry_keys, read_profile, seal, unseal
+from cardwright.authorizations.service.entries import entry_keys, read_profile
 from cardwright.cards.rules import profile_key
 from cardwright.compose.authorization import CACHE_BUDGET_S
 from cardwright.kernel.clock import FixedClock
 from cardwright.kernel.secret import Secret
 from cardwright.platform import cache as cache_module
 from cardwright.platform.cache import Cache
+from cardwright.platform.entries import seal, unseal
 from cardwright.platform.ids import IdSource
 from local.servers.valkey import ValkeyServer
 from tests.builders import NOW, add_card, as_role, request, set_limits, set_status
@@ -202,7 +203,7 @@ def forged(liar: Liar, **changes: object) -> str:
 def profile_of_another_card(liar: Liar) -> None:
     """A profile of a card with wider limits, sealed as ours for that card."""
     value = forged(liar, card_id=str(liar.generous.card_id), user_id=str(liar.generous.user_id))
-    liar.put(liar.profile_key, seal(KEYS, profile_key(liar.generous.token), value))
+    liar.put(liar.profile_key, seal(KEYS, profile_key(liar.generous.token), value.encode()))
 
 
 def wider_limit_under_its_own_version(liar: Liar) -> None:
@@ -214,7 +215,7 @@ def wider_limit_under_its_own_version(liar: Liar) -> None:
 
 def wider_limit_sealed_by_a_stranger(liar: Liar) -> None:
     """The held profile with a wider limit, sealed with another secret."""
-    liar.put(liar.profile_key, seal(STRANGERS, liar.profile_key, forged(liar)))
+    liar.put(liar.profile_key, seal(STRANGERS, liar.profile_key, forged(liar).encode()))
 
 
 def profile_of_the_far_future(liar: Liar) -> None:
@@ -227,13 +228,13 @@ def forged_decision(liar: Liar) -> None:
     """An answer that was never given."""
     value = f"{'0' * 64}|approved|{liar.generous.card_id}|900.00||2026-11-21T12:00:00+00:00"
     liar.put(liar.decision_key, value.encode())
-    liar.put(liar.decision_key, seal(STRANGERS, liar.decision_key, value))
+    liar.put(liar.decision_key, seal(STRANGERS, liar.decision_key, value.encode()))
 
 
 def decision_of_another_request(liar: Liar) -> None:
     """An answer of ours, given to another request."""
     value = f"{'0' * 64}|approved|{liar.generous.card_id}|900.00||2026-11-21T12:00:00+00:00"
-    liar.put(liar.decision_key, seal(KEYS, liar.decision_key + "x", value))
+    liar.put(liar.decision_key, seal(KEYS, liar.decision_key + "x", value.encode()))
 
 
 def flipped_bits(liar: Liar) -> None:
@@ -346,7 +347,7 @@ def test_while_secrets_rotate_entries_of_each_are_believed_and_the_first_seals(
 
 
 def test_a_seal_is_bound_to_key_and_value_together() -> None:
-    entry = seal(KEYS, "card:{a}:profile", "b")
+    entry = seal(KEYS, "card:{a}:profile", b"b")
     assert unseal(KEYS, "card:{a}:profile", entry) == b"b"
     assert unseal(KEYS, "card:{a}:profil", b"e" + entry) is None
     assert unseal(KEYS, "card:{a}:profileb", entry[1:]) is None

@@ -11,11 +11,12 @@ import psycopg
 import pytest
 
 from cardwright.authorizations.service import AuthorizationService, decision_key
-from cardwright.authorizations.service.entries import entry_keys, seal, unseal
+from cardwright.authorizations.service.entries import entry_keys
 from cardwright.cards.rules import profile_key
 from cardwright.kernel.clock import FixedClock
 from cardwright.kernel.secret import Secret
 from cardwright.platform.cache import Cache
+from cardwright.platform.entries import seal, unseal
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
 from tests.builders import NOW, SeededCard, add_card, as_role, request, set_limits
@@ -89,7 +90,7 @@ def held_profile(cache: Cache, card: SeededCard) -> tuple[str, dict[str, object]
 
 def hold(cache: Cache, key: str, value: str) -> None:
     """Put a value into the cache, sealed as ours."""
-    assert cache.exchange([("SET", key, seal(entry_keys(SECRETS), key, value))]) == [b"OK"]
+    assert cache.exchange([("SET", key, seal(entry_keys(SECRETS), key, value.encode()))]) == [b"OK"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tests.fakes.card_world import NOW
 
 UNAVAILABLE = UnavailableError("gone", code="processor_unavailable")
 REFUSED = ProviderRefusedError("no", code="processor_refused")
+REFUSED = ProviderRefusedError("no", code="processor_refused")
 UNREAD = BatchItem(failure=Failure("invalid_fields", "Some fields are not valid."))
 # What the pauses between six attempts add up to, and more.
 LONG = timedelta(hours=1)
@@ -193,10 +194,9 @@ def test_a_refusal_after_an_unknown_outcome_lets_no_card_come_later(world: Batch
     world.processor.faults, world.processor.made_before_fault = [UNAVAILABLE], True
     world.run()
     world.clock.at += LONG
-    assert holder.user_id is not None
-    world.kyc.statuses[holder.user_id] = "EXPIRED"
+    world.processor.faults, world.processor.made_before_fault = [REFUSED], False
     world.run()
-    assert world.states(holder, job_id) == ["kyc_required"]
+    assert world.states(holder, job_id) == ["processor_refused"]
     world.clock.at += LONG
     world.sweep()
     assert cards_of(world, holder) == set()

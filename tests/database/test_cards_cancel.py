@@ -9,7 +9,7 @@ import pytest
 
 from cardwright.cards.rules import Card, CardStatus, ProcessorState, ReasonCode
 from cardwright.cards.service import StateChange
-from cardwright.kernel.errors import ConflictError, InvalidFieldsError, StaleVersionError, UnavailableError
+from cardwright.kernel.errors import ConflictError, ForbiddenError, InvalidFieldsError, StaleVersionError, UnavailableError
 from cardwright.platform.postgres import Actor
 from tests.fakes.card_world import NOW, CardWorld
 
@@ -226,3 +226,21 @@ def test_no_authorization_is_approved_on_a_card_that_is_cancelled(world: CardWor
     else:
         assert (reasons.count("approved"), spend["held"]) == (3, 3)
         assert outcomes == {"done": 3, "pending_authorizations": 1}
+
+
+def test_what_compliance_has_scheduled_the_holder_neither_puts_off_nor_takes_back(
+    world: CardWorld, holder: Actor, pending: Card
+) -> None:
+    move(world, holder, pending, FROZEN)
+    officer, soon = world.add_user("compliance_officer"), NOW + timedelta(hours=1)
+    assert cancel(world, officer, pending, soon).cancel_after == soon
+    assert world.actions(pending.card_id)[-1] == "card.freeze_taken_over"
+    with pytest.raises(ForbiddenError):
+        cancel(world, holder, pending, NOW + WEEK)
+    with pytest.raises(ForbiddenError):
+        move(world, holder, pending, CardStatus.ACTIVE)
+    sooner = NOW + timedelta(minutes=30)
+    assert cancel(world, holder, pending, sooner).cancel_after == sooner
+    world.clock.at = sooner
+    assert sweep(world) == 1
+    assert now_of(world, pending).status is CANCELLED

@@ -1,10 +1,11 @@
 """The comparison with the processor's cards: what is mended, what is reported, what is left to others."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 
-from cardwright.cards.rules import Card, CardStatus
+from cardwright.cards.rules import Card, CardStatus, ProcessorCard
 from cardwright.cards.service import StateChange
 from cardwright.kernel.errors import CardwrightError, ProviderRefusedError
 from tests.fakes.drift_world import ACTIVE, CLOSED, GONE, PAUSED, DriftWorld
@@ -74,7 +75,7 @@ def test_a_finding_stays_open_while_its_card_cannot_be_judged(world: DriftWorld)
     world.listing.states[card.processor_card_token] = PAUSED
     world.processor.switch_faults = [REFUSED, REFUSED]
     world.compare()
-    found = [("state_differs", card.card_id, True), ("unknown_at_processor", None, True)]
+    found = [("state_differs", card.card_id, True), ("unknown_at_processor", making, True)]
     assert world.findings() == found
     world.later()
     world.processor.switch_faults = [GONE]
@@ -133,13 +134,27 @@ def test_a_card_closed_at_the_processor_is_reported_once_and_until_ours_ends_too
     assert world.open_findings() == 0
 
 
-def test_a_strangers_card_is_closed(world: DriftWorld) -> None:
-    ours = world.old_card()
-    tokens = [world.stranger("without reference"), world.stranger("with a foreign one", world.ids.new())]
+def test_a_strangers_card_is_reported_and_never_closed(world: DriftWorld) -> None:
+    foreign = world.ids.new()
+    world.stranger("without reference")
+    world.stranger("with a foreign one", foreign)
+    for _ in range(2):
+        world.compare()
+        world.later()
+    assert world.findings() == [("unknown_at_processor", foreign, True), ("unknown_at_processor", None, True)]
+    assert world.processor.told == []
+    world.listing.strangers.clear()
     world.compare()
-    assert [world.listing.states[token] for token in tokens] == [CLOSED, CLOSED]
-    assert world.listing.states[ours.processor_card_token] is ACTIVE
-    assert world.findings() == [("unknown_at_processor", None, False)] * 2
+    assert world.open_findings() == 0
+
+
+def test_cards_made_after_the_moment_the_database_was_restored_to_stay_open(world: DriftWorld) -> None:
+    lost = [world.old_card() for _ in range(2)]
+    for table in ("card_tokens", "card_fingerprints", "card_limits", "card_issuances", "virtual_cards"):
+        world.sql(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    world.compare()
+    assert world.processor.told == []
+    assert world.findings() == [("unknown_at_processor", card.card_id, True) for card in lost]
 
 
 def test_a_strangers_card_that_is_closed_already_is_nobodys_concern(world: DriftWorld) -> None:
@@ -153,7 +168,7 @@ def test_a_card_whose_issuance_was_given_up_is_closed_and_never_adopted_again(wo
     card_id = world.given_up(state)
     world.compare()
     token = world.processor.cards[card_id].token
-    assert (world.listing.states[token], world.findings()) == (CLOSED, [("unknown_at_processor", None, False)])
+    assert (world.listing.states[token], world.findings()) == (CLOSED, [("unknown_at_processor", card_id, False)])
     with pytest.raises(ProviderRefusedError):
         world.service.issue_card(world.holder, world.wish(), card_id)
     assert world.rows("virtual_cards", card_id) == []
@@ -180,7 +195,20 @@ def test_a_card_adopted_between_look_and_close_is_not_closed(world: DriftWorld) 
     assert world.service.get_card(world.holder, card_id).status is CardStatus.ACTIVE
     world.later()
     world.compare()
-    assert world.findings() == [("unknown_at_processor", None, False)]
+    assert world.findings() == [("unknown_at_processor", card_id, False)]
+
+
+def test_an_issuance_that_is_gone_between_look_and_close_closes_nothing(world: DriftWorld) -> None:
+    card_id = world.given_up()
+    asked = iter(range(100))
+
+    def deadline() -> float:
+        if next(asked) == 1:
+            world.sql("DELETE FROM card_issuances WHERE card_id = %s", card_id)
+        return 300.0
+
+    world.compare(deadline)
+    assert (world.processor.told, world.findings()) == ([], [("unknown_at_processor", card_id, True)])
 
 
 def test_a_second_card_under_a_reference_of_ours_is_reported_and_not_closed(world: DriftWorld) -> None:
@@ -192,14 +220,14 @@ def test_a_second_card_under_a_reference_of_ours_is_reported_and_not_closed(worl
 
 
 def test_an_unknown_card_that_cannot_be_closed_stays_a_finding_until_it_is_gone(world: DriftWorld) -> None:
-    world.stranger("stubborn")
+    card_id = world.given_up()
     world.processor.switch_faults = [REFUSED]
     world.compare()
-    assert world.findings() == [("unknown_at_processor", None, True)]
-    world.listing.strangers.clear()
+    assert world.findings() == [("unknown_at_processor", card_id, True)]
+    world.listing.lost = {world.processor.cards[card_id].token}
     world.later()
     world.compare()
-    assert world.findings() == [("unknown_at_processor", None, False)]
+    assert world.findings() == [("unknown_at_processor", card_id, False)]
 
 
 def test_a_card_the_list_does_not_hold_is_reported_until_it_does_again(world: DriftWorld) -> None:
@@ -239,25 +267,72 @@ def test_a_card_made_after_the_pass_began_is_not_missed(world: DriftWorld) -> No
 
 
 @pytest.mark.parametrize(("unknown", "closed"), [(10, 10), (11, 0)])
-def test_nothing_is_closed_where_too_much_of_a_page_is_unknown(world: DriftWorld, unknown: int, closed: int) -> None:
+def test_nothing_is_closed_where_too_much_of_a_page_would_be(world: DriftWorld, unknown: int, closed: int) -> None:
     for number in range(50 - unknown):
         world.stranger(f"closed {number}", state=CLOSED)
-    for number in range(unknown):
-        world.stranger(f"open {number}")
+    given_up = [world.given_up() for _ in range(unknown)]
     world.compare()
     assert len(world.processor.told) == closed
-    assert len(world.findings()) == unknown
-    assert (world.sweep()["finished_at"] is not None) is (closed > 0)
+    assert world.findings() == [("unknown_at_processor", card_id, closed == 0) for card_id in sorted(given_up)]
+    assert world.sweep()["finished_at"] == world.clock.at
 
 
-def test_one_run_closes_twenty_unknown_cards_and_leaves_the_rest_to_the_next(world: DriftWorld) -> None:
-    for number in range(25):
-        world.stranger(str(number))
+def test_a_page_whose_closings_are_held_back_is_mended_and_reported_and_the_pass_goes_on(
+    world: DriftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = [world.given_up() for _ in range(11)]
+    on_page, later, missing = world.old_card(), world.old_card(), world.old_card()
+    for card in (on_page, later):
+        world.listing.states[card.processor_card_token] = PAUSED
+    world.listing.lost = {missing.processor_card_token}
+    # Eleven, the first of ours and 38 strangers fill a page; the other one of ours stands alone on the next.
+    world.listing.page_size = 50
+    for number in range(38):
+        world.stranger(str(number), state=CLOSED if number else ACTIVE)
+    del world.listing.cards[later.card_id]
+    world.listing.strangers.append(ProcessorCard(later.processor_card_token, later.card_id, PAUSED))
+    logged: list[object] = []
+    monkeypatch.setattr("cardwright.cards.service.drift.logger.error", lambda text, extra: logged.append(extra))
+    assert world.compare() == 51
+    assert {"cards": 50, "unknown": 11} in logged
+    assert world.processor.told == [(card.processor_card_token, ACTIVE) for card in (on_page, later)]
+    found = world.findings()
+    assert found[:3] == [
+        ("missing_at_processor", missing.card_id, True),
+        ("state_differs", on_page.card_id, False),
+        ("state_differs", later.card_id, False),
+    ]
+    unknown: list[UUID | None] = [*sorted(given_up), None]
+    assert found[3:] == [("unknown_at_processor", card_id, True) for card_id in unknown]
+    assert world.sweep()["finished_at"] == world.clock.at
+
+
+def test_one_run_closes_twenty_unknown_cards_and_leaves_the_rest_to_the_next_pass(world: DriftWorld) -> None:
+    given_up = sorted(world.given_up() for _ in range(25))
+    after_them = world.old_card()
+    world.listing.states[after_them.processor_card_token] = PAUSED
     world.compare()
-    assert (len(world.processor.told), world.sweep()["finished_at"]) == (20, None)
+    assert [state for _, state in world.processor.told] == [CLOSED] * 20 + [ACTIVE]
+    assert (world.open_findings(), world.sweep()["finished_at"]) == (5, world.clock.at)
+    world.later()
     world.compare()
-    assert len(world.processor.told) == 25
-    assert world.findings() == [("unknown_at_processor", None, False)] * 25
+    assert {world.listing.states[world.processor.cards[card_id].token] for card_id in given_up} == {CLOSED}
+    assert [found for found in world.findings() if found[0] == "unknown_at_processor"] == [
+        ("unknown_at_processor", card_id, False) for card_id in given_up
+    ]
+
+
+def test_what_the_processor_closes_in_name_only_does_not_hold_the_pass_up(
+    world: DriftWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(21):
+        world.given_up()
+    monkeypatch.setattr(world.listing, "set_state", lambda token, state: None)
+    for _ in range(2):
+        world.compare()
+        assert world.sweep()["finished_at"] == world.clock.at
+        world.later()
+    assert world.open_findings() == 1
 
 
 def test_a_finding_keeps_no_token_and_the_app_role_reads_it_as_staff_alone(world: DriftWorld) -> None:

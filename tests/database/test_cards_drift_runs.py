@@ -99,7 +99,7 @@ def test_who_was_silent_for_longer_than_the_lease_does_not_move_the_pass_of_the_
 def test_a_run_killed_in_any_of_its_transactions_is_taken_up_when_its_lease_has_ended(world: DriftWorld, committed: bool) -> None:
     ours = cards(world, 2)
     world.listing.states[ours[0].processor_card_token] = PAUSED
-    stranger = world.stranger("one")
+    given_up = world.given_up()
     kills = 0
     for dies_in in range(1, 100):
         database = DyingDatabase(as_role(world.url, "worker"), dies_in, committed=committed)
@@ -114,7 +114,7 @@ def test_a_run_killed_in_any_of_its_transactions_is_taken_up_when_its_lease_has_
             break
     assert kills > 0
     assert world.listing.states[ours[0].processor_card_token] is ACTIVE
-    assert world.listing.states[stranger] is CLOSED
+    assert world.listing.states[world.processor.cards[given_up].token] is CLOSED
     assert [is_open for _, _, is_open in world.findings()] == [False, False]
 
 
@@ -129,12 +129,13 @@ def test_a_processor_that_does_not_answer_breaks_the_run_off_where_it_is(world: 
 
 
 def test_a_card_that_cannot_be_closed_for_lack_of_an_answer_is_closed_by_the_next_run(world: DriftWorld) -> None:
-    token = world.stranger("one")
+    card_id = world.given_up()
+    token = world.processor.cards[card_id].token
     world.processor.switch_faults = [GONE]
     world.compare()
-    assert (world.findings(), token in world.listing.states) == ([("unknown_at_processor", None, True)], False)
+    assert (world.findings(), world.listing.states[token]) == ([("unknown_at_processor", card_id, True)], ACTIVE)
     world.compare()
-    assert (world.findings(), world.listing.states[token]) == ([("unknown_at_processor", None, False)], CLOSED)
+    assert (world.findings(), world.listing.states[token]) == ([("unknown_at_processor", card_id, False)], CLOSED)
 
 
 def test_a_cursor_the_processor_no_longer_takes_begins_the_pass_again(world: DriftWorld) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from cardwright.cards.rules import AllowDeny, CardStatus, Expiry, Usage, WantedLimits
+from cardwright.cards.rules import AllowDeny, CardStatus, Expiry, ProcessorState, Usage, WantedLimits
 from cardwright.kernel.errors import (
     BrokenInvariantError,
     CardwrightError,
@@ -131,10 +131,30 @@ def test_after_an_outage_the_next_run_finishes_the_first_ones_card(world: CardWo
     assert failure.value.code == "processor_unavailable"
     assert nothing_of(world, card_id)
     assert [row["state"] for row in world.rows("card_issuances", card_id)] == ["REQUESTED"]
-    world.clock.at = NOW + timedelta(days=30)
+    world.clock.at = NOW + timedelta(hours=11)
     card = world.service.issue_card(holder, world.wish(), card_id)
     assert (card.card_id, card.expiry) == (card_id, Expiry(2029, 11))
     assert len(world.processor.cards) == 1
+
+
+def test_so_late_that_the_processor_may_have_forgotten_the_key_a_card_is_closed_and_not_asked_for_again(
+    world: CardWorld, holder: Actor
+) -> None:
+    card_id = world.ids.new()
+    world.processor.faults, world.processor.made_before_fault = [UNAVAILABLE] * 4, True
+    with pytest.raises(UnavailableError):
+        world.service.issue_card(holder, world.wish(), card_id)
+    asked = len(world.processor.asked)
+    world.clock.at = NOW + timedelta(hours=13)
+    with pytest.raises(UnavailableError):
+        world.service.issue_card(holder, world.wish(), card_id)
+    world.schedules.sweep_issuances(lambda: 60.0)
+    world.clock.at = NOW + timedelta(hours=14)
+    world.schedules.sweep_issuances(lambda: 60.0)
+    assert set(world.processor.states.values()) == {ProcessorState.CLOSED}
+    with pytest.raises(ProviderRefusedError):
+        world.service.issue_card(holder, world.wish(), card_id)
+    assert len(world.processor.asked) == asked
 
 
 def test_a_refusal_of_the_processor_fails_the_issuance(world: CardWorld, holder: Actor) -> None:
@@ -233,18 +253,20 @@ def test_five_cards_an_hour_and_no_refusal_or_repetition_counts(world: CardWorld
         world.processor.faults = [UNAVAILABLE] * 4
         with pytest.raises(UnavailableError):
             service.issue_card(holder, world.wish(), world.ids.new())
+        world.clock.at += timedelta(seconds=1)
+        world.schedules.sweep_issuances(lambda: 60.0)
         service.issue_card(holder, world.wish(), world.ids.new())
     service.issue_card(holder, world.wish(), first)
     with pytest.raises(RateLimitedError) as refusal:
         service.issue_card(holder, world.wish(), world.ids.new())
     said = refusal.value
-    assert (said.quota, said.retry_after_s, said.limit, said.window_s) == ("card_creations", 3000, 5, 3600)
+    assert (said.quota, said.retry_after_s, said.limit, said.window_s) == ("card_creations", 2996, 5, 3600)
     world.clock.at = NOW + timedelta(minutes=60)
     service.issue_card(holder, world.wish(), world.ids.new())
     assert len(world.sql("SELECT 1 FROM virtual_cards WHERE user_id = %s", holder.user_id)) == 6
 
 
-def test_a_crashed_run_stops_counting_after_a_minute(world: CardWorld, holder: Actor) -> None:
+def test_a_crashed_run_counts_until_it_is_known_what_became_of_it(world: CardWorld, holder: Actor) -> None:
     world.program = world.add_program("USD", max_open_cards=1)
 
     def crash(card_id: UUID) -> None:
@@ -258,9 +280,38 @@ def test_a_crashed_run_stops_counting_after_a_minute(world: CardWorld, holder: A
     with pytest.raises(ConflictError):
         world.issue(holder)
     world.clock.at = NOW + timedelta(seconds=61)
+    with pytest.raises(ConflictError):
+        world.issue(holder)
+    world.schedules.sweep_issuances(lambda: 60.0)
     world.issue(holder)
     with pytest.raises(ConflictError):
         world.service.issue_card(holder, world.wish(), crashed)
+
+
+def test_what_was_admitted_once_is_not_refused_when_it_is_asked_for_again(world: CardWorld, holder: Actor) -> None:
+    world.program = world.add_program("USD", max_open_cards=2)
+    service = world.serving(creations_per_hour=2)
+    first = world.ids.new()
+    world.processor.faults, world.processor.made_before_fault = [UNAVAILABLE] * 4, True
+    with pytest.raises(UnavailableError):
+        service.issue_card(holder, world.wish(), first)
+    service.issue_card(holder, world.wish(), world.ids.new())
+    for _ in range(3):
+        with pytest.raises(ConflictError):
+            service.issue_card(holder, world.wish(), world.ids.new())
+    assert service.issue_card(holder, world.wish(), first).card_id == first
+    assert len(world.processor.cards) == 2
+
+
+def test_a_processor_that_does_not_answer_lifts_no_quota(world: CardWorld, holder: Actor) -> None:
+    service = world.serving(creations_per_hour=3)
+    for _ in range(3):
+        world.processor.faults, world.processor.made_before_fault = [UNAVAILABLE] * 4, True
+        with pytest.raises(UnavailableError):
+            service.issue_card(holder, world.wish(), world.ids.new())
+    with pytest.raises(RateLimitedError):
+        service.issue_card(holder, world.wish(), world.ids.new())
+    assert len(world.processor.cards) == 3
 
 
 def test_a_nobody_holds_no_card(world: CardWorld) -> None:

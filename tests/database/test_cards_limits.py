@@ -1,7 +1,9 @@
 """Changing limits against the real database: one winner, one entry, one event, and what was spent stays spent."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,6 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from cardwright.cards.rules import (
@@ -23,7 +26,7 @@ from cardwright.cards.rules import (
     profile_key,
     window_use,
 )
-from cardwright.cards.service import Spend
+from cardwright.cards.service import Spend, StateChange
 from cardwright.kernel.errors import (
     ConflictError,
     ForbiddenError,
@@ -139,6 +142,42 @@ def test_changes_without_a_version_are_all_made_one_after_the_other(world: CardW
     last = world.service.get_card(holder, card.card_id)
     assert (last.version, last.limits_version, last.processor_limits_version) == (11, 11, 11)
     assert world.processor.limits[card.processor_card_token] == last.limits
+
+
+def test_changes_of_different_fields_at_once_keep_each_other(world: CardWorld, holder: Actor, card: Card) -> None:
+    changes = (
+        LimitsChange(per_transaction=Decimal("7.00")),
+        LimitsChange(daily=Decimal("600.00")),
+        LimitsChange(monthly=Decimal("2000.00")),
+        LimitsChange(velocity_per_hour=9),
+        LimitsChange(time_zone="Asia/Tokyo"),
+        LimitsChange(channels_denied=("atm",)),
+    )
+    for _ in range(3):
+        assert world.at_once(*(partial(put, world, holder, card, change) for change in changes)) == {"done": 6}
+        controls = world.service.get_card(holder, card.card_id).controls
+        assert controls.limits == Limits(Decimal("7.00"), Decimal("600.00"), Decimal("2000.00"))
+        assert (controls.velocity_per_hour, controls.time_zone, controls.channels_denied) == (9, "Asia/Tokyo", ("atm",))
+        put(world, holder, card, LimitsChange(per_transaction=Decimal("5.00"), daily=Decimal("500.00"), velocity_off=True))
+        put(world, holder, card, LimitsChange(monthly=Decimal("900.00"), time_zone="UTC", channels_denied=()))
+
+
+def test_a_replacement_that_waited_for_lower_limits_has_them(world: CardWorld, holder: Actor, card: Card) -> None:
+    def replaced() -> Card:
+        try:
+            return world.service.replace_card(holder, card.card_id, StateChange(), operation_id=world.ids.new())
+        finally:
+            world.database.close()
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(world.url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT 1 FROM virtual_cards WHERE card_id = %s FOR NO KEY UPDATE", (card.card_id,))
+        made = pool.submit(replaced)
+        while world.sql(waiting)[0]["count"] == 0:
+            time.sleep(0.01)
+        other.execute("UPDATE card_limits SET per_transaction = 5, daily = 50 WHERE card_id = %s", (card.card_id,))
+        other.commit()
+        assert made.result().limits.daily == Decimal("50.00")
 
 
 def test_the_same_operation_again_finds_its_own_work(world: CardWorld, holder: Actor, card: Card) -> None:

@@ -299,3 +299,20 @@ def test_when_the_processor_refuses_the_card_can_be_replaced_again(world: CardWo
     assert world.rows("card_limits", new.card_id)[0]["day_spent"] == 500
     with pytest.raises(ProviderRefusedError):
         replacing(world, holder, card, operation_id=refused_id)
+
+
+def test_a_card_that_has_ended_gives_no_place_to_its_replacement(world: CardWorld, holder: Actor) -> None:
+    world.program = world.add_program("USD", max_open_cards=1)
+    expired = world.issue(holder)
+    world.sql(
+        "UPDATE virtual_cards SET status = 'EXPIRED', last_operation_id = gen_random_uuid() WHERE card_id = %s", expired.card_id
+    )
+    other = world.issue(holder)
+    with pytest.raises(ConflictError) as refusal:
+        replacing(world, holder, expired)
+    assert refusal.value.code == "card_limit_reached"
+    # An open card gives its place away.
+    assert replacing(world, holder, other).status is ACTIVE
+    world.sql("UPDATE programs SET max_open_cards = 2 WHERE program_id = %s", world.program.program_id)
+    assert replacing(world, holder, expired).status is ACTIVE
+    assert world.actions(expired.card_id)[-1] == "card.replaced"

@@ -213,3 +213,14 @@ def test_the_app_role_reads_no_ciphertext_and_no_other_users_rows(world: CardWor
     with world.database.transaction(replace(stranger, request_id=None)) as tx:
         for table in ("virtual_cards", "card_limits", "card_tokens", "card_fingerprints", "card_issuances", "outbox"):
             assert tx.fetch_all(f"SELECT card_id FROM {table} WHERE card_id = %s", (card.card_id,)) == []  # noqa: S608 - our names
+
+
+def test_a_freeze_asked_for_again_after_somebody_renamed_the_card_is_done(world: CardWorld, holder: Actor, card: Card) -> None:
+    operation_id = world.ids.new()
+    move(world, holder, card, FROZEN, operation_id, if_match=1)
+    world.service.rename_card(holder, card.card_id, "Renamed", operation_id=world.ids.new())
+    again = move(world, holder, card, FROZEN, operation_id, if_match=1)
+    assert (again.status, again.version) == (FROZEN, 3)
+    with pytest.raises(ConflictError):
+        move(world, holder, card, FROZEN)
+    assert world.actions(card.card_id) == ["card.created", "card.frozen", "card.renamed"]

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from cardwright.cards.rules import Card, CardStatus, Expiry, IssuedCard, ProcessorCard, ProcessorState, WantedLimits
-from cardwright.kernel.errors import CardwrightError, NotFoundError, ProviderRefusedError, UnavailableError
+from cardwright.kernel.errors import BrokenInvariantError, CardwrightError, NotFoundError, ProviderRefusedError, UnavailableError
 from cardwright.platform.postgres import Actor
 from tests.fakes.card_world import NOW, CardWorld, Killed
 
@@ -59,6 +59,20 @@ def issuance(world: CardWorld, card_id: UUID) -> tuple[object, object, object]:
     """State, failure and whether it is clean."""
     (row,) = world.rows("card_issuances", card_id)
     return row["state"], row["failure_code"], row["cleaned_at"] is not None
+
+
+def test_one_issuance_that_cannot_be_settled_does_not_keep_the_others(world: CardWorld, holder: Actor) -> None:
+    first, second = killed(world, holder, made=True), killed(world, holder, made=True)
+    find = world.processor.find_card
+
+    def broken(card_id: UUID) -> ProcessorCard | None:
+        if card_id == first:
+            raise BrokenInvariantError("a setting is missing")
+        return find(card_id)
+
+    world.processor.find_card = broken  # type: ignore[method-assign]  # one card's own trouble
+    assert follow(world) == 1
+    assert (issuance(world, first)[0], issuance(world, second)[0]) == ("REQUESTED", "ISSUED")
 
 
 def test_a_card_whose_maker_died_is_finished_as_it_was_wished(world: CardWorld, holder: Actor) -> None:

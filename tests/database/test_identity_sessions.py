@@ -23,6 +23,7 @@ from cardwright.kernel.rows import Role
 from cardwright.kernel.secret import Secret
 from cardwright.platform import tokens as token_tools
 from cardwright.platform.cache import Cache
+from cardwright.platform.entries import seal
 from cardwright.platform.keys import SigningKeys
 from tests.fix_identity import PASSWORD, PUBLIC_URL, KeyArns, Someone, StageSettings, Tools, log_in, new_email, totp_code
 
@@ -204,8 +205,33 @@ def test_what_logout_wrote_is_not_overwritten_by_a_slower_reader(
     identity: IdentityService, tools: Tools, granted: Tokens
 ) -> None:
     key = f"session:{{{opened(granted.access.token.reveal(), 1)['sid']}}}"
-    tools.cache.exchange([("SET", key, b"-", "EX", 60)])
+    ended = seal(tools.sealer.keys_for("session-cache"), key, b"-")
+    tools.cache.exchange([("SET", key, ended, "EX", 60)])
     assert refusal(identity, granted.access.token.reveal()) == "session_ended"
+
+
+@pytest.mark.parametrize("lie", [b"admin - 1", b"-", b"1 admin - 1" + b"x" * 16, b"", b"\xff" * 40])
+def test_a_cache_that_lies_makes_nobody_an_administrator_and_ends_nothing(
+    identity: IdentityService, tools: Tools, granted: Tokens, lie: bytes
+) -> None:
+    token = granted.access.token.reveal()
+    key = f"session:{{{opened(token, 1)['sid']}}}"
+    tools.cache.exchange([("SET", key, lie, "EX", 60)])
+    assert identity.authenticate(token).role is Role.CARDHOLDER
+
+
+def test_what_the_cache_said_before_the_logout_is_believed_no_longer_than_it_was_to_be_kept(
+    identity: IdentityService, tools: Tools, granted: Tokens
+) -> None:
+    token = granted.access.token.reveal()
+    principal = identity.authenticate(token)
+    key = f"session:{{{principal.session_id}}}"
+    (held,) = tools.cache.get_many([key]) or [None]
+    assert held is not None
+    identity.logout(principal, request_id=None)
+    tools.cache.exchange([("SET", key, held, "EX", 600)])
+    tools.clock.at += timedelta(seconds=61)
+    assert refusal(identity, token) == "session_ended"
 
 
 def be(database_url: str, user_id: UUID, role: str) -> None:

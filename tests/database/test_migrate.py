@@ -1,13 +1,20 @@
 """The migration runner against the real server."""
 
 import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from cardwright.cards.rules import Limits
+from cardwright.cards.store import issuances
 from cardwright.platform.migrate import MigrationError, migrate, read_migrations
+from cardwright.platform.postgres import Actor
+from tests.builders import as_role, new_id
 
+MIGRATIONS = Path(__file__).parents[2] / "database" / "migrations"
 GOOD = "SELECT 1 WHERE to_regclass('public.one') IS NULL;"
 
 
@@ -97,3 +104,30 @@ def test_a_directory_out_of_order_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0000-odd.sql").write_text("SELECT 1;")
     with pytest.raises(MigrationError, match=r"called NNNN_name\.sql"):
         read_migrations(tmp_path)
+
+
+def test_issuances_from_before_wishes_were_kept_can_still_be_finished(empty_database: str, tmp_path: Path) -> None:
+    for path in sorted(MIGRATIONS.glob("000*.sql")):
+        (tmp_path / path.name).write_text(path.read_text())
+    migrate(empty_database, tmp_path)
+    user_id, program_id, now = new_id(), new_id(), datetime(2026, 11, 1, tzinfo=UTC)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute(
+            "INSERT INTO programs (program_id, name, network, bin, currency, default_per_transaction, default_daily, "
+            "default_monthly, created_at) VALUES (%s, 'Old', 'visa', '424242', 'USD', 5, 10, 20, %s)",
+            (program_id, now),
+        )
+        for state in ("REQUESTED", "FAILED"):
+            connection.execute(
+                "INSERT INTO card_issuances (user_id, card_id, program_id, state, expiry_year, expiry_month, requested_at, "
+                "lease_until, finished_at) VALUES (%s, %s, %s, %s, 2029, 11, %s, %s, %s)",
+                (user_id, new_id(), program_id, state, now, now, None if state == "REQUESTED" else now),
+            )
+    migrate(empty_database, MIGRATIONS)
+    worker = as_role(empty_database, "worker")
+    with worker.transaction(Actor(None, "system")) as tx:
+        (found,) = issuances.take_unfinished(tx, 10, now + timedelta(hours=1), now + timedelta(hours=2))
+        assert issuances.take_unclean(tx, 10, now + timedelta(hours=1), now + timedelta(hours=2)) == []
+    worker.close()
+    assert found.wish.controls.limits == Limits(Decimal("5.00"), Decimal("10.00"), Decimal("20.00"))

@@ -127,6 +127,17 @@ def test_a_change_runs_once_for_its_operation(world: CardWorld, programs: Progra
     assert len(audit_of(world, program.program_id)) == 2
 
 
+def test_a_second_run_after_somebody_elses_change_changes_nothing(
+    world: CardWorld, programs: ProgramAdministration, admin: Actor
+) -> None:
+    program, operation_id = world.add_program("CHF"), world.ids.new()
+    programs.update_program(admin, program.program_id, {"max_open_cards": 20}, operation_id=operation_id)
+    programs.update_program(admin, program.program_id, {"max_open_cards": 30}, operation_id=world.ids.new())
+    again = programs.update_program(admin, program.program_id, {"max_open_cards": 20}, operation_id=operation_id)
+    assert (again.max_open_cards, again.version) == (30, 3)
+    assert len(audit_of(world, program.program_id)) == 2
+
+
 def test_what_is_so_already_is_a_conflict(world: CardWorld, programs: ProgramAdministration, admin: Actor) -> None:
     program = programs.create_program(admin, WISH, world.ids.new())
     for _ in range(2):

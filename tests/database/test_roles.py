@@ -13,6 +13,7 @@ AUDIT = ("audit_heads", "audit_log", "card_audit_log", *(f"card_audit_log_{numbe
 # Functions that the app role may call and that see every row: each was looked at. One that is added must be named here.
 RISING = {
     "append_audit",
+    "audit_knows",
     "confirm_email",
     "continue_spend",
     "find_authorization_profile",

@@ -19,6 +19,7 @@ MARKS = {
     Capability.DATABASE_MIGRATOR: ("rds-db:connect", '/owner"'),
     Capability.CACHE: ("elasticache:Connect", ""),
     Capability.VAULT_KEY: ("kms:GenerateDataKey", "GetAttVault"),
+    Capability.VAULT_DECRYPT: ("kms:Decrypt", "GetAttVault"),
     Capability.USER_KEY: ("kms:GenerateDataKey", "GetAttUser"),
     Capability.MAC_KEY: ("kms:GenerateMac", "GetAttMac"),
     Capability.SIGNING_KEY: ("kms:Sign", "GetAttSigning"),
@@ -121,6 +122,7 @@ def test_grants_match_needs_both_ways(templates: Templates, row: Row) -> None:
     for capability, (action, resource) in MARKS.items():
         granted = any(_grants(statement, action, resource) for statement in statements)
         assert granted == (capability in row.needs), capability
+    assert not any(_grants(statement, "kms:Encrypt", "GetAttVault") for statement in statements)
     public = Capability.SIGNING_KEY in row.needs or Capability.SIGNING_PUBLIC_KEY in row.needs
     assert any(_grants(statement, "kms:GetPublicKey", "") for statement in statements) == public
 
@@ -133,6 +135,10 @@ def test_no_grant_is_wider_than_one_resource(templates: Templates) -> None:
             assert "*" not in canonical(statement["Action"])
             if "logs:PutLogEvents" not in statement["Action"]:
                 assert "*" not in canonical(statement["Resource"])
+
+
+def test_one_function_alone_may_read_a_card_number() -> None:
+    assert [row.name for row in CATALOGUE if Capability.VAULT_DECRYPT in row.needs] == ["reencrypt_card_numbers"]
 
 
 def test_consumers_report_single_failures(templates: Templates) -> None:

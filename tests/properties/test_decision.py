@@ -63,8 +63,10 @@ SENTENCES: list[tuple[Reason, Sentence]] = [
         lambda r, p, now: len(p.categories_allowed) > 0 and r.merchant.category_code not in p.categories_allowed,
     ),
     (Reason.COUNTRY_BLOCKED, lambda r, p, now: r.merchant.country in p.countries_denied),
+    (Reason.COUNTRY_BLOCKED, lambda r, p, now: r.merchant.country is None and len(p.countries_denied) > 0),
     (Reason.COUNTRY_BLOCKED, lambda r, p, now: len(p.countries_allowed) > 0 and r.merchant.country not in p.countries_allowed),
     (Reason.CHANNEL_BLOCKED, lambda r, p, now: r.channel in p.channels_denied),
+    (Reason.CHANNEL_BLOCKED, lambda r, p, now: r.channel is None and len(p.channels_denied) > 0),
 ]
 
 

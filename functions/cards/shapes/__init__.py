@@ -2,6 +2,7 @@
 
 from functions.cards.shapes.batches import CardBatchRequest, CardBatchResponse
 from functions.cards.shapes.cards import CardChangeRequest, CardCreateRequest, CardResponse, CardStateRequest
+from functions.cards.shapes.findings import ProcessorFindingResponse
 from functions.cards.shapes.limits import CardLimitsRequest, CardLimitsResponse
 from functions.cards.shapes.moments import ForceAfter, moment
 from functions.cards.shapes.reveals import RevealRequest, RevealResponse
@@ -16,6 +17,7 @@ __all__ = [
     "CardResponse",
     "CardStateRequest",
     "ForceAfter",
+    "ProcessorFindingResponse",
     "RevealRequest",
     "RevealResponse",
     "moment",

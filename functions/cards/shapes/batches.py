@@ -18,23 +18,19 @@ from cardwright.cards.rules import (
     Failure,
     ItemState,
     failure_of,
-    holds_card_number,
 )
 from cardwright.cards.service import BatchItem
-from cardwright.http.fields import StrictModel, Timestamp
+from cardwright.http.fields import StrictModel, Timestamp, without_card_number
 from cardwright.http.problems import from_validation
-from cardwright.kernel.errors import FieldError, InvalidFieldsError
-from cardwright.kernel.money import MoneyError
+from cardwright.kernel.errors import FieldError, FieldValueError, InvalidFieldsError
 from functions.cards.shapes.cards import CardCreateRequest
 
 
 def _keepable(text: str) -> str:
-    # As the header of the same name, and kept; MoneyError is what carries a code of its own through the validation.
+    # As the header of the same name, and kept.
     if not text.isprintable() or not text.strip():
-        raise MoneyError("idempotency_key_invalid", f"An idempotency key holds 1 to {ITEM_KEY_MAX} printable characters.")
-    if holds_card_number(text):
-        raise MoneyError("card_number_not_allowed", "A card number must not be written here.")
-    return text
+        raise FieldValueError("idempotency_key_invalid", f"An idempotency key holds 1 to {ITEM_KEY_MAX} printable characters.")
+    return without_card_number(text)
 
 
 ItemKey = Annotated[str, StringConstraints(min_length=1, max_length=ITEM_KEY_MAX), AfterValidator(_keepable)]

@@ -4,37 +4,25 @@ from datetime import date
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cardwright.cards.rules import Card, CardStatus, ReasonCode, Usage, WantedLimits, holds_card_number
+from cardwright.cards.rules import Card, CardStatus, ReasonCode, Usage, WantedLimits
 from cardwright.cards.rules import merchant_categories as checked_categories
 from cardwright.cards.service import IssueCard, StateChange
 from cardwright.compose.settings import Settings
-from cardwright.http.fields import Amount, Currency, StrictModel, Timestamp
+from cardwright.http.fields import Amount, Currency, FreeText, StrictModel, Timestamp
 from cardwright.identity.rules import Principal
-from cardwright.kernel.money import MoneyError
+from cardwright.kernel.errors import FieldValueError
 from cardwright.kernel.rows import Role
 from functions.cards.shapes.limits import MerchantCategoryList
 
 
-def _without_card_number(text: str) -> str:
-    # MoneyError is what carries a code of its own through the validation.
-    if holds_card_number(text):
-        raise MoneyError("card_number_not_allowed", "A card number must not be written here.")
-    return text
-
-
 def _calendar_day(value: Any) -> Any:
     if not isinstance(value, str) or len(value) != len("2026-11-21"):
-        raise MoneyError("date_invalid", "A day is written YYYY-MM-DD.")
+        raise FieldValueError("date_invalid", "A day is written YYYY-MM-DD.")
     return value
 
 
-FreeText = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
-    AfterValidator(_without_card_number),
-]
 Day = Annotated[date, BeforeValidator(_calendar_day)]
 
 

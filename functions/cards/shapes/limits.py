@@ -26,25 +26,24 @@ from cardwright.cards.rules import (
 from cardwright.cards.service import Spend
 from cardwright.http.fields import Amount, StrictModel, Timestamp
 from cardwright.kernel.countries import COUNTRIES
-from cardwright.kernel.money import MoneyError
+from cardwright.kernel.errors import FieldValueError
 
 
-# MoneyError is what carries a code of its own through the validation.
 def _merchant_category(entry: str) -> str:
     if not known_merchant_category(entry):
-        raise MoneyError("merchant_category_unknown", "There is no such merchant category code or group.")
+        raise FieldValueError("merchant_category_unknown", "There is no such merchant category code or group.")
     return entry
 
 
 def _country(code: str) -> str:
     if code not in COUNTRIES:
-        raise MoneyError("country_unknown", "This is not a country's code in ISO 3166-1 alpha-2.")
+        raise FieldValueError("country_unknown", "This is not a country's code in ISO 3166-1 alpha-2.")
     return code
 
 
 def _time_zone(name: str) -> str:
     if not known_time_zone(name):
-        raise MoneyError("time_zone_unknown", "The IANA time zone database has no such name.")
+        raise FieldValueError("time_zone_unknown", "The IANA time zone database has no such name.")
     return name
 
 

@@ -8,6 +8,11 @@ from cardwright.audit import store
 from cardwright.platform.postgres import Transaction
 
 
+def knows(tx: Transaction, subject_type: str, subject_id: UUID, operation_id: UUID) -> bool:
+    """True when the subject's chain has an entry of this operation: it was done, whatever has been done since."""
+    return store.knows(tx, subject_type, subject_id, operation_id)
+
+
 def append(
     tx: Transaction,
     *,

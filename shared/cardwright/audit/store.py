@@ -7,6 +7,12 @@ from uuid import UUID
 from cardwright.platform.postgres import Jsonb, Transaction
 
 
+def knows(tx: Transaction, subject_type: str, subject_id: UUID, entry_id: UUID) -> bool:
+    """Ask for one entry by its id; the log itself is not the app's to read."""
+    row = tx.fetch_one("SELECT audit_knows(%s, %s, %s) AS known", (subject_type, subject_id, entry_id))
+    return row is not None and bool(row["known"])
+
+
 def append(
     tx: Transaction,
     subject_type: str,

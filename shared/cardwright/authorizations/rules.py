@@ -121,14 +121,15 @@ def decide(request: AuthorizationRequest, profile: Profile, now: datetime) -> Re
         return Reason.MERCHANT_CATEGORY_BLOCKED
     if _blocked(request.merchant.country or "", profile.countries_allowed, profile.countries_denied):
         return Reason.COUNTRY_BLOCKED
-    if request.channel is not None and request.channel in profile.channels_denied:
+    # Where some are denied, one that is not told may be one of them.
+    if profile.channels_denied and (request.channel is None or request.channel in profile.channels_denied):
         return Reason.CHANNEL_BLOCKED
     return None
 
 
 def _blocked(value: str, allowed: frozenset[str], denied: frozenset[str]) -> bool:
-    """A deny list names what is refused; an allow list, where there is one, names all that is not."""
-    return value in denied or (bool(allowed) and value not in allowed)
+    """A deny list names what is refused; an allow list, where there is one, names all that is not. Neither lets an unknown by."""
+    return value in denied or (bool(allowed) and value not in allowed) or (not value and bool(denied))
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # One creation asks four times before it gives up: more than two of them in a row must fail before nobody asks any more.
 _FAILURES = 10
 _OPEN_S = 10
+# Longer than any call to a card: a creation may be two calls of 11 s each, and that for each of the keys while one is rotated.
+_PROBE_S = 90
 
 
 class CardRoot(Root, ABC):
@@ -79,7 +81,13 @@ class CardRoot(Root, ABC):
         url = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_URL")
         secret = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_API_SECRET")
         breaker = Breaker(
-            self.cache, self.clock, f"processor-{named}", code="processor_unavailable", failures=_FAILURES, open_s=_OPEN_S
+            self.cache,
+            self.clock,
+            f"processor-{named}",
+            code="processor_unavailable",
+            failures=_FAILURES,
+            open_s=_OPEN_S,
+            probe_s=_PROBE_S,
         )
         return GuardedProcessor(processor(self.settings, named, url, lambda: resources.secrets().get(secret).reveal()), breaker)
 

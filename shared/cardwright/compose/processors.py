@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 NAMES = frozenset({"simulated", "lithic", "stripe", "marqeta"})
 
 
+def require_startable(stage: str, named: str) -> None:
+    """Raise BrokenInvariantError for an unknown name, and in prod for an adapter that no contract test has proven."""
+    if named not in NAMES:
+        raise BrokenInvariantError(f"there is no processor called {named}")
+    if stage == "prod" and named not in PROCESSORS:
+        raise BrokenInvariantError(f"the adapter of the processor {named} is unproven and does not start in prod")
+
+
 def processor(settings: Settings, named: str, url: str, secret: Callable[[], Mapping[str, Any]]) -> "Processor":
     """Build the adapter called `named` for the processor at `url`; `secret` is asked at each call (see `read_credentials`).
 
-    Raises BrokenInvariantError for an unknown name, and in prod for an adapter that no contract test has proven.
+    Raises BrokenInvariantError as `require_startable` does.
     """
-    if named not in NAMES:
-        raise BrokenInvariantError(f"there is no processor called {named}")
-    if settings.stage == "prod" and named not in PROCESSORS:
-        raise BrokenInvariantError(f"the adapter of the processor {named} is unproven and does not start in prod")
+    require_startable(settings.stage, named)
 
     def credentials() -> Credentials:
         return read_credentials(secret())

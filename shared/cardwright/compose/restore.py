@@ -1,4 +1,7 @@
-"""SnapStart: what is slow to import goes into the snapshot, what belongs to one sandbox does not survive it."""
+"""What a function does when its module is imported: refuse a stage it may not start in, and make ready for SnapStart.
+
+What is slow to import goes into the snapshot, what belongs to one sandbox does not survive it.
+"""
 
 import importlib
 import sys
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from cardwright.compose import resources
-from cardwright.compose.settings import initialization_type
+from cardwright.compose.settings import initialization_type, processor_in_prod
 from cardwright.kernel.rows import Capability
 
 # Modules whose import takes long; compose imports them at first use, which under SnapStart would be after the restore.
@@ -31,10 +34,15 @@ class _Hooks(Protocol):
 
 
 def prepare(needs: frozenset[Capability], forget_roots: Callable[[], None]) -> None:
-    """Called when a function's module is imported; does nothing where no snapshot is taken.
+    """Called when a function's module is imported.
 
-    `forget_roots` drops the composition roots built so far: their services hold databases and caches of the snapshot.
+    In prod it raises BrokenInvariantError for a function that needs the issuer processor when that one's adapter may not start
+    there: the deployment fails, and not the first customer's call.
+    Where a snapshot is taken, `forget_roots` drops after the restore the composition roots built so far: their services hold
+    databases and caches of the snapshot.
     """
+    if Capability.PROCESSOR in needs:
+        _refuse_unproven()
     if initialization_type() != "snap-start":
         return
     for capability in sorted(needs):
@@ -50,3 +58,11 @@ def prepare(needs: frozenset[Capability], forget_roots: Callable[[], None]) -> N
             aws.forget_clients()
 
     hooks.register_after_restore(restored)
+
+
+def _refuse_unproven() -> None:
+    named = processor_in_prod()
+    if named is not None:
+        from cardwright.compose.processors import require_startable
+
+        require_startable("prod", named)

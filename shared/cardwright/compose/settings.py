@@ -52,6 +52,12 @@ def variable(capability: Capability, name: str) -> str:
     return _required(os.environ, name)
 
 
+def processor_in_prod() -> str | None:
+    """The issuer processor that prod's functions are told of; None on another stage, and where no variables are set yet."""
+    named = os.environ.get("CARDWRIGHT_PROCESSOR") or None
+    return named if os.environ.get(environment.STAGE) == "prod" else None
+
+
 def secrets_extension() -> tuple[int, str] | None:
     """Port and token of the Parameters and Secrets extension in this function's sandbox; None where it cannot be used.
 

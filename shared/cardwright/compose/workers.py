@@ -47,6 +47,8 @@ class Workers(CardRoot):
         """Brings card numbers under the vault's current key."""
         from cardwright.cards.service.numbers import CardNumberRotation
 
+        # The only part that opens what the vault has sealed.
+        self._require(Capability.VAULT_DECRYPT)
         return CardNumberRotation(self.database, self.vault, self.clock, self.ids)
 
     @cached_property

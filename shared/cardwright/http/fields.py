@@ -1,4 +1,4 @@
-"""Field types of requests and responses: amounts, currencies, merchant category codes, times."""
+"""Field types of requests and responses: free text, amounts, currencies, merchant category codes, times."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from cardwright.kernel.clock import rfc3339
+from cardwright.kernel.errors import FieldValueError
 from cardwright.kernel.money import check_currency, parse_amount
-from cardwright.kernel.secret import Secret
+from cardwright.kernel.secret import Secret, holds_card_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,19 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def without_card_number(text: str) -> str:
+    """Return the text when nothing in it may be a card number. Raises FieldValueError card_number_not_allowed."""
+    if holds_card_number(text):
+        raise FieldValueError("card_number_not_allowed", "A card number must not be written here.")
+    return text
+
+
+# Words of a person's own, kept and shown: one line, no card number (PCI DSS 3.4.1).
+FreeText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    AfterValidator(without_card_number),
+]
 _AMOUNT_SCHEMA = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$", "examples": ["12.34"]}
 # Decimal with two decimals inside, a decimal string outside; JSON numbers are read from their text.
 Amount = Annotated[

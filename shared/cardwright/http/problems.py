@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cardwright.kernel import errors
-from cardwright.kernel.errors import CardwrightError, FieldError
-from cardwright.kernel.money import MoneyError
+from cardwright.kernel.errors import CardwrightError, FieldError, FieldValueError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -107,9 +106,9 @@ def from_validation(raw: Sequence[Mapping[str, Any]]) -> errors.InvalidFieldsErr
     for item in raw:
         context = item.get("ctx") or {}
         kind = str(item.get("type", "invalid"))
-        money = context.get("error")
-        if isinstance(money, MoneyError):
-            code, detail = money.code, money.detail
+        broken = context.get("error")
+        if isinstance(broken, FieldValueError):
+            code, detail = broken.code, broken.detail
         else:
             code = _CODES.get(kind, "invalid_type" if kind.endswith("_type") else "invalid")
             detail = _DETAILS.get(

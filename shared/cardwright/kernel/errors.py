@@ -12,6 +12,15 @@ class FieldError:
     detail: str
 
 
+class FieldValueError(ValueError):
+    """A value breaks a rule of its field, whichever field that is. `code` is stable and public, `detail` is safe to show."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
 class CardwrightError(Exception):
     """Base of everything the domain raises on purpose. `code` is stable and public, `detail` is safe to show."""
 

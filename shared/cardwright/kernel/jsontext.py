@@ -41,5 +41,5 @@ def parse(body: bytes) -> Any:
         if b"\\u" in body and not _storable(value):
             raise ValueError("text that cannot be stored")
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidRequestError("The body is not valid JSON.", code="json_invalid") from error
+        raise InvalidRequestError("The body is not JSON that can be read and kept.", code="json_invalid") from error
     return value

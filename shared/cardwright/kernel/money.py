@@ -3,6 +3,8 @@
 import re
 from decimal import Decimal
 
+from cardwright.kernel.errors import FieldValueError
+
 # ISO 4217 active codes by number of minor digits. Three-digit currencies do not fit NUMERIC(12,2) and are refused by name.
 ZERO_DIGIT = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
 THREE_DIGIT = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
@@ -22,13 +24,8 @@ CENT = Decimal("0.01")
 _AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?", re.ASCII)
 
 
-class MoneyError(ValueError):
-    """An amount or currency breaks a rule. `code` is the stable public code."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
+class MoneyError(FieldValueError):
+    """An amount or currency breaks a rule."""
 
 
 def check_currency(code: str) -> str:

@@ -14,6 +14,7 @@ class Capability(StrEnum):
     DATABASE_MIGRATOR = "database_migrator"
     CACHE = "cache"
     VAULT_KEY = "vault_key"
+    VAULT_DECRYPT = "vault_decrypt"
     USER_KEY = "user_key"
     SIGNING_KEY = "signing_key"
     SIGNING_PUBLIC_KEY = "signing_public_key"

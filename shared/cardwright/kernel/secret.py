@@ -1,8 +1,13 @@
 """Values that must never be printed: PAN, keys, passwords, tokens (PCI DSS 3.4.1: masked wherever displayed)."""
 
+import re
 from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
+# Digits of a PAN in free text: what is shorter is no card's, what is longer neither (ISO/IEC 7812-1).
+_PAN_MIN, _PAN_MAX = 13, 19
+_GROUPED_DIGITS = re.compile(r"[0-9][0-9 -]*[0-9]", re.ASCII)
+_BETWEEN_GROUPS = re.compile(r"[ -]+")
 
 
 class Secret(Generic[T]):
@@ -46,3 +51,21 @@ def luhn_valid(digits: str) -> bool:
             value = value * 2 - 9 if value > 4 else value * 2
         total += value
     return total % 10 == 0
+
+
+def holds_card_number(text: str) -> bool:
+    """True when free text has what may be a PAN in it: 13 to 19 digits, perhaps in groups, with a valid check digit.
+
+    Its cost grows with the text's length and no faster: strangers choose these texts.
+    """
+    for run in _GROUPED_DIGITS.findall(text):
+        groups = _BETWEEN_GROUPS.split(run)
+        for start in range(len(groups)):
+            digits = ""
+            for group in groups[start : start + _PAN_MAX]:
+                digits += group
+                if len(digits) > _PAN_MAX:
+                    break
+                if len(digits) >= _PAN_MIN and luhn_valid(digits):
+                    return True
+    return False

@@ -114,7 +114,7 @@ def limit_errors(limits: Limits, currency: str, prefix: str, *, daily_asked: boo
             errors.append(FieldError(f"{prefix}{name}", "amount_invalid", "A limit has at most two decimals."))
         else:
             errors += _minor_digit_errors(f"{prefix}{name}", value, currency)
-    if daily_asked and not DAILY_MIN <= limits.daily <= DAILY_MAX:
+    if daily_asked and limits.daily >= CENT and not DAILY_MIN <= limits.daily <= DAILY_MAX:
         errors.append(FieldError(f"{prefix}daily", "limit_out_of_range", f"The daily limit is {DAILY_MIN} to {DAILY_MAX}."))
     if limits.per_transaction > limits.daily:
         errors.append(FieldError(f"{prefix}per_transaction", "limit_order", "One transaction may not exceed the daily limit."))

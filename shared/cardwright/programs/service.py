@@ -143,7 +143,7 @@ class ProgramAdministration:
             # A program's currency never changes; everything else is read again under the currency's lock.
             store.one_at_a_time(tx, _found(store.get(tx, program_id)).currency)
             before = _found(store.get(tx, program_id))
-            if before.last_operation_id == operation_id:
+            if audit.knows(tx, "program", program_id, operation_id):
                 return before
             if if_match is not None and if_match != before.version:
                 raise StaleVersionError("The program has changed since.")

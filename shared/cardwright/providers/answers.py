@@ -10,9 +10,10 @@ from cardwright.providers.keys import WrongKeyError
 
 M = TypeVar("M", bound=BaseModel)
 
+# The party does not know the key. 403 is not that: it knows the key and refuses what is asked with it, for one program perhaps.
+_UNKNOWN_KEY = 401
 # Not a refusal: slow down, come back, or our own key being rotated.
-_LATER = frozenset({401, 403, 408, 425, 429})
-_UNKNOWN_KEY = frozenset({401, 403})
+_LATER = frozenset({_UNKNOWN_KEY, 408, 425, 429})
 # Another request with the same idempotency key is under way.
 _UNDER_WAY = 409
 
@@ -34,7 +35,7 @@ def processor_refused() -> ProviderRefusedError:
 
 def processor_fault(status: int) -> CardwrightError | WrongKeyError:
     """What a vendor's status outside 2xx means; 1xx and 3xx are no answer to what was asked."""
-    if status in _UNKNOWN_KEY:
+    if status == _UNKNOWN_KEY:
         return WrongKeyError()
     if may_pass(status) or status == _UNDER_WAY or status < 400:
         return processor_unavailable()

@@ -13,7 +13,7 @@ from cardwright.cards.rules import Expiry, IssuedCard, Limits, ProcessorCard, Pr
 from cardwright.kernel.errors import BrokenInvariantError, ProviderRefusedError
 from cardwright.kernel.secret import Secret
 from cardwright.providers.answers import processor_fault, processor_unavailable, read_processor
-from cardwright.providers.keys import Credentials, WrongKeyError, with_keys
+from cardwright.providers.keys import Credentials, with_keys
 from cardwright.providers.listing import PAGE
 
 _TIMEOUT = httpx.Timeout(8, connect=3)
@@ -96,10 +96,12 @@ class MarqetaProcessor:
         """Make a card. Raises UnavailableError, ProviderRefusedError."""
         program = self._credentials().of_program(program_id, _Program)
         wanted = {"token": card_id.hex, "user_token": self._user(), "card_product_token": program.card_product_token}
-        answer = self._send("POST", "/cards", body=wanted, query={"show_pan": "true", "show_cvv_number": "false"})
+        shown = {"show_pan": "true", "show_cvv_number": "false"}
+        # A conflict is no request under way: a card of this token exists.
+        answer = self._send("POST", "/cards", body=wanted, query=shown, expected=httpx.codes.CONFLICT)
         if answer.status_code == httpx.codes.CONFLICT:
             answer = self._send("GET", f"{_path(card_id.hex)}/showpan", query={"show_cvv_number": "false"})
-        card = read_processor(_body(answer), _NewCard, _ERRORS)
+        card = read_processor(answer.content, _NewCard, _ERRORS)
         return IssuedCard(
             token=card.token,
             pan=Secret(card.pan),
@@ -113,11 +115,11 @@ class MarqetaProcessor:
         wanted = {"card_token": token, "channel": "API", "state": _SWITCHES[state], "reason_code": _REQUESTED}
         try:
             answer = self._send("POST", "/cardtransitions", body=wanted, timeout=_SWITCH_TIMEOUT)
-            read_processor(_body(answer), _Transition, _ERRORS)
+            read_processor(answer.content, _Transition, _ERRORS)
         except ProviderRefusedError:
             # There is no transition from a state to itself.
             answer = self._send("GET", _path(token), timeout=_SWITCH_TIMEOUT)
-            if _STATES[read_processor(_body(answer), _Card, _ERRORS).state] is not state:
+            if _STATES[read_processor(answer.content, _Card, _ERRORS).state] is not state:
                 raise
 
     def set_limits(self, token: str, limits: Limits, currency: str) -> None:
@@ -125,17 +127,17 @@ class MarqetaProcessor:
 
     def find_card(self, card_id: UUID) -> ProcessorCard | None:
         """Return the card whose token is our card id. Raises UnavailableError, ProviderRefusedError."""
-        answer = self._send("GET", _path(card_id.hex))
+        answer = self._send("GET", _path(card_id.hex), expected=httpx.codes.NOT_FOUND)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
-        return read_processor(_body(answer), _Card, _ERRORS).listed()
+        return read_processor(answer.content, _Card, _ERRORS).listed()
 
     def list_cards(self, cursor: str | None) -> ProcessorPage:
         """Return a page of the user's cards, the earliest first. Raises UnavailableError, ProviderRefusedError."""
         # No card ever leaves the list, so places in it stay what they are.
         query = {"sort_by": "createdTime", "count": str(PAGE), "start_index": cursor or "0"}
         answer = self._send("GET", f"/cards/user/{quote(self._user(), safe='')}", query=query)
-        page = read_processor(_body(answer), _Page, _ERRORS)
+        page = read_processor(answer.content, _Page, _ERRORS)
         if page.is_more and page.end_index < page.start_index:
             raise processor_unavailable()
         return ProcessorPage(tuple(card.listed() for card in page.data), str(page.end_index + 1) if page.is_more else None)
@@ -161,7 +163,10 @@ class MarqetaProcessor:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         timeout: httpx.Timeout = _TIMEOUT,
+        expected: int | None = None,
     ) -> httpx.Response:
+        """An answer that is 2xx, or `expected`, which the caller reads by itself."""
+
         def call(key: Secret[str]) -> httpx.Response:
             user, _, password = key.reveal().partition(":")
             try:
@@ -171,19 +176,11 @@ class MarqetaProcessor:
             if answer is None:
                 # Outside of the handler, so that it is not chained: the cause holds the request and the key.
                 raise processor_unavailable()
-            fault = processor_fault(answer.status_code)
-            if isinstance(fault, WrongKeyError):
-                raise fault
+            if not answer.is_success and answer.status_code != expected:
+                raise processor_fault(answer.status_code)
             return answer
 
         return with_keys(self._credentials().api_keys, call)
-
-
-def _body(answer: httpx.Response) -> bytes:
-    if not answer.is_success:
-        fault = processor_fault(answer.status_code)
-        raise fault
-    return answer.content
 
 
 def _path(token: str) -> str:

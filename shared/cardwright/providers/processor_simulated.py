@@ -7,18 +7,54 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
+from pydantic import BaseModel, Field, StrictInt
 
 from cardwright.cards.rules import Expiry, IssuedCard, Limits, ProcessorCard, ProcessorPage, ProcessorState
 from cardwright.kernel.clock import rfc3339
-from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
 from cardwright.kernel.secret import Secret
-from cardwright.providers.answers import may_pass
-from cardwright.providers.keys import WrongKeyError, with_keys
+from cardwright.providers.answers import processor_fault, processor_refused, processor_unavailable, read_processor
+from cardwright.providers.keys import with_keys
+from cardwright.providers.listing import read_reference
 
 _TIMEOUT = httpx.Timeout(8, connect=3)
 # A freeze has its effect here already: its caller does not wait long for the processor.
 _SWITCH_TIMEOUT = httpx.Timeout(2, connect=1)
+_CARDS = "/v1/cards"
 _PAGE = 200
+
+
+class _Changed(BaseModel):
+    """A card as it is after a change."""
+
+    state: ProcessorState
+    limits: dict[str, str] | None = None
+
+
+class _Card(BaseModel):
+    token: str = Field(min_length=1, max_length=200)
+    state: ProcessorState
+    reference: str | None = None
+
+    def listed(self) -> ProcessorCard:
+        """As the port tells it."""
+        return ProcessorCard(self.token, read_reference(self.reference), self.state)
+
+
+class _NewCard(_Card):
+    pan: str = Field(min_length=1, repr=False)
+    last_four: str
+    exp_month: StrictInt
+    exp_year: StrictInt
+    currency: str
+
+
+class _Page(BaseModel):
+    data: list[_Card]
+    next_cursor: str | None = Field(default=None, min_length=1)
+
+
+class _View(BaseModel):
+    url: str = Field(pattern=r"^https?://", repr=False)
 
 
 class SimulatedProcessor:
@@ -45,40 +81,45 @@ class SimulatedProcessor:
             "expires_on": f"{expiry.year:04d}-{expiry.month:02d}",
             "limits": _amounts(limits),
         }
-        return _issued(self._ask("POST", "/v1/cards", body=body, headers={"Idempotency-Key": str(card_id)}))
+        card = read_processor(self._ask("POST", _CARDS, body=body, headers={"Idempotency-Key": str(card_id)}), _NewCard)
+        return IssuedCard(
+            token=card.token,
+            pan=Secret(card.pan),
+            last_four=card.last_four,
+            expiry=Expiry(card.exp_year, card.exp_month),
+            currency=card.currency,
+        )
 
     def set_state(self, token: str, state: ProcessorState) -> None:
         """Switch a card. Raises UnavailableError, ProviderRefusedError."""
-        self._change(token, {"state": state.value})
+        # The answer is the card as it is now; one that is not as asked leaves open what happened.
+        if self._change(token, {"state": state.value}).state is not state:
+            raise processor_unavailable()
 
     def set_limits(self, token: str, limits: Limits, currency: str) -> None:
         """Tell a card's limits, as decimals of the card's own currency. Raises UnavailableError, ProviderRefusedError."""
-        self._change(token, {"limits": _amounts(limits)})
+        wanted = _amounts(limits)
+        if self._change(token, {"limits": wanted}).limits != wanted:
+            raise processor_unavailable()
 
     def find_card(self, card_id: UUID) -> ProcessorCard | None:
         """Return the card whose reference is our card id. Raises UnavailableError, ProviderRefusedError."""
-        page = _page(self._ask("GET", "/v1/cards", query={"reference": str(card_id)}))
-        return next((card for card in page.cards if card.card_id == card_id), None)
+        page = read_processor(self._ask("GET", _CARDS, query={"reference": str(card_id)}), _Page)
+        return next((card for card in map(_Card.listed, page.data) if card.card_id == card_id), None)
 
     def list_cards(self, cursor: str | None) -> ProcessorPage:
         """Return a page of up to 200 cards, the earliest first. Raises UnavailableError, ProviderRefusedError."""
         query = {"limit": str(_PAGE)} if cursor is None else {"limit": str(_PAGE), "cursor": cursor}
-        return _page(self._ask("GET", "/v1/cards", query=query))
+        page = read_processor(self._ask("GET", _CARDS, query=query), _Page)
+        return ProcessorPage(tuple(card.listed() for card in page.data), page.next_cursor)
 
     def reveal_url(self, token: str, *, expires_at: datetime, origins: Iterable[str]) -> str:
         """Return the address of a view that shows the card once. Raises UnavailableError, ProviderRefusedError."""
         body = {"expires_at": rfc3339(expires_at), "origins": list(origins)}
-        answer = self._ask("POST", f"{_card(token)}/embed", body=body)
-        url = answer.get("url") if isinstance(answer, dict) else None
-        if not isinstance(url, str) or not url.startswith(("https://", "http://")):
-            raise _unknown()
-        return url
+        return read_processor(self._ask("POST", f"{_path(token)}/embed", body=body), _View).url
 
-    def _change(self, token: str, fields: Mapping[str, Any]) -> None:
-        answer = self._ask("PATCH", _card(token), body=fields, timeout=_SWITCH_TIMEOUT)
-        # The answer is the card as it is now; one that is not as asked leaves open what happened.
-        if not isinstance(answer, dict) or any(answer.get(name) != value for name, value in fields.items()):
-            raise _unknown()
+    def _change(self, token: str, fields: Mapping[str, Any]) -> _Changed:
+        return read_processor(self._ask("PATCH", _path(token), body=fields, timeout=_SWITCH_TIMEOUT), _Changed)
 
     def _ask(
         self,
@@ -89,95 +130,32 @@ class SimulatedProcessor:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: httpx.Timeout = _TIMEOUT,
-    ) -> Any:
-        def call(key: Secret[str]) -> httpx.Response:
+    ) -> bytes:
+        """The body of a 2xx answer."""
+
+        def call(key: Secret[str]) -> bytes:
             sent = {"Authorization": f"Bearer {key.reveal()}", **(headers or {})}
             try:
-                response = self._client.request(method, path, json=body, params=query, headers=sent, timeout=timeout)
+                answer = self._client.request(method, path, json=body, params=query, headers=sent, timeout=timeout)
             except httpx.HTTPError:
-                # The cause holds the request, and that the key.
-                raise _unknown() from None
-            if response.status_code == httpx.codes.UNAUTHORIZED:
-                raise WrongKeyError
-            return response
+                answer = None
+            if answer is None:
+                # Outside of the handler, so that it is not chained: the cause holds the request and the key.
+                raise processor_unavailable()
+            if answer.status_code == httpx.codes.CONFLICT and path != _CARDS:
+                # Of a card that exists it says that it is closed, for good.
+                raise processor_refused()
+            if not answer.is_success:
+                raise processor_fault(answer.status_code)
+            return answer.content
 
-        return _read(with_keys(self._credentials(), call))
-
-
-def _read(response: httpx.Response) -> Any:
-    """The JSON of an answer that did what was asked."""
-    if response.is_client_error and not may_pass(response.status_code):
-        raise _refused()
-    if not response.is_success:
-        raise _unknown()
-    try:
-        answer = response.json()
-    except ValueError:
-        # The cause is left out: it quotes the answer, which may hold a card number.
-        raise _unknown() from None
-    if isinstance(answer, dict) and answer.get("error"):
-        # Some parties say 200 whatever happened.
-        raise _refused()
-    return answer
+        return with_keys(self._credentials(), call)
 
 
-def _card(token: str) -> str:
-    return f"/v1/cards/{quote(token, safe='')}"
+def _path(token: str) -> str:
+    return f"{_CARDS}/{quote(token, safe='')}"
 
 
 def _amounts(limits: Limits) -> dict[str, str]:
     named = {"per_transaction": limits.per_transaction, "daily": limits.daily, "monthly": limits.monthly}
     return {name: f"{amount:f}" for name, amount in named.items()}
-
-
-def _issued(answer: Any) -> IssuedCard:
-    texts = ("token", "pan", "last_four", "currency")
-    if (
-        not isinstance(answer, dict)
-        or not all(isinstance(answer.get(name), str) for name in texts)
-        or not all(type(answer.get(name)) is int for name in ("exp_year", "exp_month"))
-    ):
-        raise _unknown()
-    return IssuedCard(
-        token=answer["token"],
-        pan=Secret(answer["pan"]),
-        last_four=answer["last_four"],
-        expiry=Expiry(answer["exp_year"], answer["exp_month"]),
-        currency=answer["currency"],
-    )
-
-
-def _page(answer: Any) -> ProcessorPage:
-    if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
-        raise _unknown()
-    cursor = answer.get("next_cursor")
-    if cursor is not None and (not isinstance(cursor, str) or not cursor):
-        raise _unknown()
-    return ProcessorPage(tuple(_listed(item) for item in answer["data"]), cursor)
-
-
-def _listed(item: Any) -> ProcessorCard:
-    if not isinstance(item, dict) or not all(isinstance(item.get(name), str) for name in ("token", "state")):
-        raise _unknown()
-    try:
-        state = ProcessorState(item["state"])
-    except ValueError:
-        raise _unknown() from None
-    return ProcessorCard(item["token"], _card_id(item.get("reference")), state)
-
-
-def _card_id(reference: Any) -> UUID | None:
-    """Our card id, where the reference is one written as we write it; another party's card may carry any text."""
-    try:
-        card_id = UUID(reference)
-    except (AttributeError, TypeError, ValueError):
-        return None
-    return card_id if str(card_id) == reference else None
-
-
-def _refused() -> ProviderRefusedError:
-    return ProviderRefusedError("The processor refused.", code="processor_refused")
-
-
-def _unknown() -> UnavailableError:
-    return UnavailableError("The processor does not answer.", code="processor_unavailable")

@@ -24,7 +24,8 @@ GUARDS = """
     ACTIVE     2030-12  USD       50.00   5411  KP       atm         country_blocked
     ACTIVE     2030-12  USD       50.00   5411  FR       atm         channel_blocked
     ACTIVE     2030-12  USD       50.00   5411  FR       ecommerce   -
-    ACTIVE     2026-11  USD       50.00   5411  FR       -           -
+    ACTIVE     2026-11  USD       50.00   5411  FR       recurring   -
+    ACTIVE     2030-12  USD       50.00   5411  FR       -           channel_blocked
     ACTIVE     2030-12  USD       0.00    5411  FR       chip        -
     ACTIVE     2030-12  USD       50.01   5411  FR       chip        per_transaction_limit_exceeded
 """
@@ -85,8 +86,11 @@ def test_an_allow_list_names_all_that_is_accepted(
     assert (decide(asked(mcc=mcc), card, NOW) is Reason.MERCHANT_CATEGORY_BLOCKED) == blocked
 
 
-def test_an_unknown_country_is_refused_only_where_countries_are_named() -> None:
-    assert decide(asked(country=None), profile(), NOW) is None
+def test_what_is_not_told_is_refused_only_where_some_are_named() -> None:
+    assert decide(asked(country=None), profile(countries_denied=frozenset()), NOW) is None
+    assert decide(asked(country=None), profile(), NOW) is Reason.COUNTRY_BLOCKED
+    assert decide(asked(channel=None), profile(channels_denied=frozenset()), NOW) is None
+    assert decide(asked(channel=None), profile(), NOW) is Reason.CHANNEL_BLOCKED
     assert decide(asked(country=None), profile(countries_allowed=frozenset({"FR"})), NOW) is Reason.COUNTRY_BLOCKED
 
 

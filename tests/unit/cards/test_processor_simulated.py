@@ -91,15 +91,15 @@ def test_a_card_is_asked_for_under_its_id_and_its_number_is_wrapped_at_once() ->
     }
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 422])
 def test_a_refusal_is_final(status: int) -> None:
     with pytest.raises(ProviderRefusedError) as refusal:
         create(lambda request: httpx.Response(status, json={"detail": "no"}))
     assert refusal.value.code == "processor_refused"
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503])
-def test_a_busy_processor_or_a_rotating_key_is_transient(status: int) -> None:
+@pytest.mark.parametrize("status", [302, 401, 408, 409, 425, 429, 500, 502, 503])
+def test_a_busy_processor_a_request_under_way_or_a_rotating_key_is_transient(status: int) -> None:
     with pytest.raises(UnavailableError) as failure:
         create(lambda request: httpx.Response(status))
     assert failure.value.code == "processor_unavailable"
@@ -112,16 +112,38 @@ def test_no_answer_is_transient(error: type[httpx.TransportError]) -> None:
 
     with pytest.raises(UnavailableError) as failure:
         create(answer)
-    # The cause holds the request, and that the key.
-    assert failure.value.__cause__ is None
+    # A suppressed cause still hangs on the error; it holds the request, and that the key.
+    assert (failure.value.__cause__, failure.value.__context__) == (None, None)
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize("status", [400, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 422])
 def test_every_call_tells_a_refusal(call: Callable[[SimulatedProcessor], object], status: int) -> None:
     with pytest.raises(ProviderRefusedError) as refusal:
         call(processor(Recorder({"detail": "no"}, status)))
     assert refusal.value.code == "processor_refused"
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [
+        ("state", ProviderRefusedError),
+        ("limits", ProviderRefusedError),
+        ("reveal", ProviderRefusedError),
+        ("find", UnavailableError),
+        ("list", UnavailableError),
+    ],
+)
+def test_a_conflict_of_a_card_says_that_it_is_closed(name: str, raised: type[Exception]) -> None:
+    with pytest.raises(raised):
+        CALLS[name](processor(Recorder({"detail": "a closed card stays as it is"}, 409)))
+
+
+def test_a_refusal_is_not_tried_with_the_next_key() -> None:
+    recorder = Recorder({}, 403)
+    with pytest.raises(ProviderRefusedError):
+        create(recorder)
+    assert [request.headers["authorization"] for request in recorder.seen] == ["Bearer k3y"]
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -229,7 +251,7 @@ def test_a_card_is_found_by_our_id() -> None:
     assert processor(Recorder({"data": [other], "next_cursor": None})).find_card(CARD) is None
 
 
-@pytest.mark.parametrize("reference", ["card-1", CARD.hex, f"urn:uuid:{CARD}", f"{{{CARD}}}", 7, None, [1]])
+@pytest.mark.parametrize("reference", ["card-1", "", CARD.hex, f"urn:uuid:{CARD}", f"{{{CARD}}}", None])
 def test_a_reference_that_is_no_card_id_of_ours_is_none(reference: object) -> None:
     page = processor(Recorder({"data": [{**LISTED, "reference": reference}], "next_cursor": None})).list_cards(None)
     assert page == ProcessorPage((ProcessorCard("card_abc", None, ProcessorState.PAUSED),), None)
@@ -249,6 +271,9 @@ def test_cards_are_listed_page_by_page() -> None:
         {"data": {}},
         {"data": [7]},
         {"data": [{**LISTED, "token": None}]},
+        {"data": [{**LISTED, "token": ""}]},
+        {"data": [{**LISTED, "reference": 7}]},
+        {"data": [{**LISTED, "reference": [1]}]},
         {"data": [{**LISTED, "state": "LOST"}]},
         {"data": [{**LISTED, "state": ["PAUSED"]}]},
         {"data": [], "next_cursor": 7},

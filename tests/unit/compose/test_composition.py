@@ -11,6 +11,7 @@ from cardwright.compose.workers import Workers
 from cardwright.kernel.errors import BrokenInvariantError
 from cardwright.kernel.rows import Capability
 from cardwright.platform.clock import OffsetClock, SystemClock
+from functions.vault.routes import REENCRYPT_CARD_NUMBERS
 
 LOCAL = {
     "CARDWRIGHT_STAGE": "local",
@@ -69,6 +70,14 @@ def test_a_part_no_row_asked_for_is_refused(part: str) -> None:
 def test_workers_are_refused_alike(part: str) -> None:
     with pytest.raises(BrokenInvariantError, match="does not ask for"):
         getattr(Workers(frozenset()), part)
+
+
+@pytest.mark.parametrize("missing", [Capability.VAULT_KEY, Capability.VAULT_DECRYPT, Capability.DATABASE_WORKER])
+def test_card_numbers_are_moved_by_nobody_who_may_not_read_them(missing: Capability, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (LOCAL | {"CARDWRIGHT_VAULT_KEY_ARNS": "arn", "AWS_REGION": "eu-west-1"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BrokenInvariantError, match=f"does not ask for {missing}$"):
+        _ = Workers(REENCRYPT_CARD_NUMBERS.needs - {missing}).card_numbers
 
 
 @pytest.mark.parametrize("missing", [Capability.DATABASE_APP, Capability.CACHE, Capability.PROCESSOR_INBOUND])

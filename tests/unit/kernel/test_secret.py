@@ -1,18 +1,20 @@
-"""A secret never shows itself; Luhn finds every single wrong digit."""
+"""A secret never shows itself; Luhn finds every single wrong digit; card numbers in free text are seen."""
 
 import copy
 import json
 import logging
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardwright.kernel.secret import Secret, luhn_valid
+from cardwright.kernel.secret import Secret, holds_card_number, luhn_valid
 from tests.pans import pan
 
 HIDDEN = "open sesame"
@@ -73,3 +75,50 @@ def test_luhn_finds_a_wrong_digit(prefix: str, place: int, added: int) -> None:
 @pytest.mark.parametrize("text", ["", "abc", "4242 4242", "٤٢٤٢", "42-42", "4242."])
 def test_luhn_takes_digits_alone(text: str) -> None:
     assert not luhn_valid(text)
+
+
+@pytest.mark.parametrize(
+    ("separator", "around"), [("", "{}"), (" ", "my card {} please"), ("-", "{} 12/29"), (" ", "7 {}"), ("", "a{}b")]
+)
+def test_a_card_number_in_free_text_is_seen(separator: str, around: str) -> None:
+    digits = pan()
+    assert holds_card_number(around.format(separator.join(digits[start : start + 4] for start in range(0, 16, 4))))
+
+
+@pytest.mark.parametrize("separator", ["", " ", " - "])
+@pytest.mark.parametrize(("length", "seen"), [(12, False), (13, True), (19, True)])
+def test_a_card_number_has_13_to_19_digits(separator: str, length: int, seen: bool) -> None:
+    assert holds_card_number(separator.join(pan("4" * 11, length))) == seen
+
+
+def test_more_digits_in_one_piece_are_no_card_number() -> None:
+    assert not holds_card_number(pan("4" * 11, 20))
+
+
+@pytest.mark.parametrize("text", ["", "Office 2026", "4242 4242 4242 4241", "order 123456", "4" * 40, "+49 170 1234567"])
+def test_other_free_text_is_left_alone(text: str) -> None:
+    assert not holds_card_number(text)
+
+
+def lines_run(text: str) -> int:
+    """How many lines of code it takes to look through a text in which there is no card number."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace if frame.f_code.co_name == "holds_card_number" else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        found = holds_card_number(text)
+    finally:
+        sys.settrace(before)
+    assert not found
+    return count
+
+
+@pytest.mark.parametrize("group", ["1 ", "12-", "1234 ", "1" * 18 + " "])
+def test_looking_through_a_text_costs_no_more_than_its_length(group: str) -> None:
+    assert 0 < lines_run(group * 200) < 2.2 * lines_run(group * 100)

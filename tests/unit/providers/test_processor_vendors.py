@@ -187,11 +187,13 @@ def test_a_busy_vendor_is_transient(pair: Pair, status: int) -> None:
         assert (type(failure := raised(call)), failure.code) == (UnavailableError, "processor_unavailable")
 
 
-@pytest.mark.parametrize("status", [400, 402, 405, 422])
-def test_a_refusal_is_final(pair: Pair, status: int) -> None:
+@pytest.mark.parametrize("status", [400, 402, 403, 405, 422])
+def test_a_refusal_is_final_and_no_fault_of_the_key(pair: Pair, status: int) -> None:
+    pair.keys = ("key-1", "key-2")
     pair.vendor.fault = lambda request: httpx.Response(status, json={"error": {"message": "no"}})
     for call in calls(pair):
         assert (type(failure := raised(call)), failure.code) == (ProviderRefusedError, "processor_refused")
+    assert {pair.vendor.key_of(request) for request in pair.vendor.asked} == {"key-1"}
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.ConnectTimeout, httpx.RemoteProtocolError])
@@ -249,11 +251,8 @@ def test_nothing_secret_is_logged(pair: Pair, caplog: pytest.LogCaptureFixture, 
         assert secret not in caplog.text + out + err
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_keys_that_are_all_refused_are_our_fault_and_transient(pair: Pair, status: int) -> None:
+def test_keys_that_are_all_refused_are_our_fault_and_transient(pair: Pair) -> None:
     pair.keys = ("key-3", "key-2")
-    pair.vendor.fault = lambda request: httpx.Response(status, json={})
-    pair.vendor.keys = {"key-2", "key-3"}
     for call in calls(pair):
         pair.vendor.asked.clear()
         assert isinstance(raised(call), UnavailableError)

@@ -66,7 +66,7 @@ def test_a_submission_is_sent_whole_and_named_by_the_provider() -> None:
     }
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
 def test_a_refusal_is_final(status: int) -> None:
     with pytest.raises(ProviderRefusedError) as submission:
         kyc(lambda _: httpx.Response(status)).submit("ref", DETAILS, CALLBACK)
@@ -75,7 +75,7 @@ def test_a_refusal_is_final(status: int) -> None:
     assert (submission.value.code, message.value.code) == ("kyc_refused", "messages_refused")
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [401, 408, 425, 429, 500, 502, 503])
 def test_what_may_pass_is_unavailable(status: int) -> None:
     with pytest.raises(UnavailableError) as submission:
         kyc(lambda _: httpx.Response(status)).submit("ref", DETAILS, CALLBACK)

@@ -1,15 +1,18 @@
 """Laws of the vault, with KMS played by moto in this process."""
 
+import json
 from collections.abc import Iterator
 from uuid import UUID
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 from moto import mock_aws
 
 from cardwright.kernel.errors import BrokenInvariantError, UnavailableError
 from cardwright.kernel.secret import Secret
-from cardwright.platform.aws import forget_clients
+from cardwright.platform.aws import client, forget_clients
 from cardwright.platform.envelopes import EnvelopeKey
 from cardwright.platform.keys import MacKey
 from cardwright.vault.service import Vault
@@ -28,11 +31,11 @@ def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        client = boto3.client("kms")
+        keys = boto3.client("kms")
         yield {
-            "envelope": client.create_key()["KeyMetadata"]["Arn"],
-            "other": client.create_key()["KeyMetadata"]["Arn"],
-            "mac": client.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"],
+            "envelope": keys.create_key()["KeyMetadata"]["Arn"],
+            "other": keys.create_key()["KeyMetadata"]["Arn"],
+            "mac": keys.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["Arn"],
         }
 
 
@@ -139,6 +142,34 @@ def test_what_is_not_this_cards_number_is_not_encrypted_anew(vault: Vault, kms: 
             both.reencrypt(card_id, ciphertext)
     with pytest.raises(BrokenInvariantError):
         vault_of(kms, "other").reencrypt(ONE, sealed)
+
+
+def test_a_number_is_encrypted_with_one_grant_on_the_first_key(vault: Vault, kms: dict[str, str]) -> None:
+    asked: list[tuple[str, str]] = []
+    sealed = vault.encrypt(ONE, PAN)
+
+    def note(model: OperationModel, params: dict[str, bytes], **_: object) -> None:
+        asked.append((model.name, json.loads(params["body"])["KeyId"]))
+
+    client("kms").meta.events.register("before-call.kms", note)
+    both = vault_of(kms, "other", "envelope")
+    both.encrypt(ONE, PAN)
+    assert asked == [("GenerateDataKey", kms["other"])]
+    asked.clear()
+    both.reencrypt(ONE, sealed)
+    assert asked == [("Decrypt", kms["envelope"]), ("GenerateDataKey", kms["other"])]
+
+
+def test_who_may_not_decrypt_makes_cards_and_reads_none(vault: Vault) -> None:
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "Decrypt")
+
+    client("kms").meta.events.register("before-call.kms.Decrypt", refuse)
+    sealed = vault.encrypt(ONE, PAN)
+    assert len(vault.fingerprint(PAN)) == 32
+    with pytest.raises(UnavailableError) as refused:
+        vault.decrypt(ONE, sealed)
+    assert refused.value.code == "keys_unavailable"
 
 
 def test_a_key_for_fingerprints_is_not_asked_for_to_encrypt(kms: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from cardwright.kernel.clock import Clock
 from cardwright.kernel.errors import UnavailableError
 from cardwright.kernel.secret import Secret
 from cardwright.platform.cache import Cache
+from cardwright.platform.entries import seal, unseal
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database, Row
 
@@ -112,14 +113,14 @@ class AuthorizationService:
         if cached is None:
             return None, None, None
         activity = cached[2] if self._scorer is not None else None
-        value = None if cached[0] is None else entries.unseal(asked.keys, keys[0], cached[0])
+        value = None if cached[0] is None else unseal(asked.keys, keys[0], cached[0])
         if value is not None:
             replay = entries.read_decision(value, asked.digest, request.authorization_id)
             if replay is not None:
                 return replay, None, activity
         if cached[1] is None:
             return None, None, activity
-        value = entries.unseal(asked.keys, keys[1], cached[1])
+        value = unseal(asked.keys, keys[1], cached[1])
         profile = None if value is None else entries.read_profile(value)
         if profile is None:
             asked.disbelieved = cached[1]
@@ -162,11 +163,11 @@ class AuthorizationService:
         commands: list[tuple[bytes | str | int, ...]] = []
         if not reused:
             key = entries.decision_key(request.card_token, request.authorization_id)
-            entry = entries.seal(asked.keys, key, entries.write_decision(decision, asked.digest))
+            entry = seal(asked.keys, key, entries.write_decision(decision, asked.digest).encode())
             commands.append(("SET", key, entry, "EX", REPLAY_S))
         if profile is not None:
             key = profile_key(request.card_token)
-            entry = entries.seal(asked.keys, key, entries.write_profile(profile))
+            entry = seal(asked.keys, key, entries.write_profile(profile).encode())
             commands.append(("EVAL", entries.SET_NEWER, 1, key, profile.config_version, entry, PROFILE_S, asked.disbelieved))
         if commands:
             self._cache.send(commands)

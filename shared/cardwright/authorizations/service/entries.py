@@ -1,8 +1,4 @@
-"""What the engine keeps in Valkey: decisions and profiles, each sealed, so that nothing but our own is ever read back.
-
-Valkey is no authority: whoever can write to it must not be able to make a card's limits wider or an answer another one. An
-entry is its value followed by a MAC over its key and value; what has none that holds counts as absent.
-"""
+"""What the engine keeps in Valkey: decisions and profiles, each sealed (platform.entries), so that only our own is read back."""
 
 import hashlib
 import hmac
@@ -20,8 +16,6 @@ from cardwright.kernel.secret import Secret
 
 _PROFILE_FIELDS = tuple(field.name for field in fields(Profile))
 _LISTS = ("categories_allowed", "categories_denied", "countries_allowed", "countries_denied", "channels_denied")
-# Half of HMAC-SHA-256: enough where each guess is an authorization request of its own (RFC 2104, section 5).
-_MAC_BYTES = 16
 # Keeps keys derived for entries apart from every other use of the secret. It can be no signed webhook: those have two dots.
 _PURPOSE = b"cache-entry"
 
@@ -46,27 +40,6 @@ def decision_key(card_token: str, authorization_id: str) -> str:
 def entry_keys(secrets: Sequence[Secret[str]]) -> list[Secret[bytes]]:
     """Keys of entries, one from each of the processor's signing secrets, in their order."""
     return [Secret(hmac.digest(secret.reveal().encode(), _PURPOSE, hashlib.sha256)) for secret in secrets]
-
-
-def seal(keys: Sequence[Secret[bytes]], key: str, value: str) -> bytes:
-    """The entry to keep under a cache key, by the first of the keys."""
-    raw = value.encode()
-    return raw + _mac(keys[0], key, raw)
-
-
-def unseal(keys: Sequence[Secret[bytes]], key: str, entry: bytes) -> bytes | None:
-    """The value of an entry that one of the keys sealed for this cache key, else None."""
-    value, mac = entry[:-_MAC_BYTES], entry[-_MAC_BYTES:]
-    held = False
-    for one in keys:
-        held |= hmac.compare_digest(mac, _mac(one, key, value))
-    return value if held else None
-
-
-def _mac(by: Secret[bytes], key: str, value: bytes) -> bytes:
-    name = key.encode()
-    # The length in front: no other key and value give the same octets.
-    return hmac.digest(by.reveal(), b"%d:%b%b" % (len(name), name, value), hashlib.sha256)[:_MAC_BYTES]
 
 
 def write_decision(decision: Decision, digest: bytes) -> str:

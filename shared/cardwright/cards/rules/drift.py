@@ -11,11 +11,13 @@ from cardwright.cards.rules.states import PROCESSOR_STATES, CardStatus, Processo
 
 # Whoever changed a card so shortly ago is telling the processor of it right now.
 DRIFT_GRACE = timedelta(minutes=1)
-# Of a page this long no more than this share is closed as unknown, and in one run no more than this many cards: a processor that
-# is set up wrongly shows us cards of others, and what is closed there is closed for good.
+# Nothing is closed of a page this long when more than this share of it would be, and in one run no more than this many cards:
+# what is closed at the processor is closed for good, so that many at once are first looked at by somebody.
 UNKNOWN_PAGE = 50
 UNKNOWN_PERCENT = 20
 UNKNOWN_CLOSED_MAX = 20
+# An issuance that ended without a card: whatever the processor made for it is nobody's.
+_GIVEN_UP = frozenset({"ABANDONED", "FAILED"})
 
 
 class FindingKind(StrEnum):
@@ -52,7 +54,8 @@ class KnownCard:
 class Verdict:
     """What a card of the processor's list calls for; `kind` is the finding to keep, `card_id` our card that it concerns.
 
-    `ours`: the token is that card's own, and we have it from this processor.
+    `ours`: the token is that card's own, and we have it from this processor. Of a token that no card of ours has, `card_id` is
+    only what its reference says.
     """
 
     card: ProcessorCard
@@ -65,6 +68,21 @@ class Verdict:
     def digest(self) -> bytes:
         """What the finding is kept under."""
         return token_digest(self.card.token)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorFinding:
+    """A finding as it is kept: `mended_at` is None while somebody has to look at it.
+
+    `card_id` is the card of ours; with unknown_at_processor the id the processor's reference names, which need not be ours.
+    """
+
+    finding_id: UUID
+    kind: FindingKind
+    card_id: UUID | None
+    found_at: datetime
+    seen_at: datetime
+    mended_at: datetime | None
 
 
 def token_digest(token: str) -> bytes:
@@ -89,20 +107,21 @@ def drift_of_ours(seen: ProcessorCard, ours: KnownCard, processor: str, now: dat
 
 
 def drift_of_unknown(seen: ProcessorCard, issuance_state: str | None) -> Verdict:
-    """Judge a token that no card of ours has, by the issuance its reference names.
+    """Judge a token that no card of ours has, by the issuance of ours that its reference names; None when there is none.
 
-    One that is being made is the issuance sweeper's. A second card for an issuance that has its card is reported: that the
-    processor gave our card another token cannot be told from that it made two.
+    One that is being made is the issuance sweeper's. Only what an issuance gave up is closed: nobody was ever given that card.
+    Everything else is reported. Without an issuance it may be a customer's: of another stage on the same account, or made
+    after the moment our database was restored to. And of a second card for an issuance that has its card it cannot be told
+    whether the processor gave our card another token or made two.
     """
     if seen.state is ProcessorState.CLOSED:
         return Verdict(seen, Drift.NONE)
     if issuance_state == "REQUESTED":
         return Verdict(seen, Drift.WAIT)
-    if issuance_state == "ISSUED":
-        return Verdict(seen, Drift.REPORT, FindingKind.UNKNOWN_AT_PROCESSOR, seen.card_id)
-    return Verdict(seen, Drift.CLOSE, FindingKind.UNKNOWN_AT_PROCESSOR)
+    drift = Drift.CLOSE if issuance_state in _GIVEN_UP else Drift.REPORT
+    return Verdict(seen, drift, FindingKind.UNKNOWN_AT_PROCESSOR, seen.card_id)
 
 
 def too_many_unknown(page: int, unknown: int) -> bool:
-    """True when so much of a page is unknown that the processor rather than its cards is in doubt."""
+    """True when so many cards of a page would be closed as unknown that what we know, rather than the cards, is in doubt."""
     return page >= UNKNOWN_PAGE and unknown * 100 > page * UNKNOWN_PERCENT

@@ -62,10 +62,10 @@ def expiry_for(wanted: date | None, today: date, lifetime_months: int) -> Expiry
     return expiry
 
 
-def creation_wait(busy_until: Sequence[datetime], limit: int, now: datetime) -> timedelta | None:
-    """How long until one more card may be created, or None when it may be now.
+def quota_wait(busy_until: Sequence[datetime], limit: int, now: datetime) -> timedelta | None:
+    """How long until something counted may happen once more, or None when it may now.
 
-    `busy_until` holds for each counted creation the time at which it stops counting.
+    `busy_until` holds for each one counted the time at which it stops counting.
     """
     counting = sorted(until for until in busy_until if until > now)
     return None if len(counting) < limit else counting[len(counting) - limit] - now
@@ -97,21 +97,6 @@ def issued_card_fault(card: IssuedCard, bin_prefix: str, currency: str, expiry: 
         ("token_invalid", re.fullmatch(r"[!-~]{1,200}", card.token) is not None and pan not in card.token),
     )
     return next((name for name, holds in checks if not holds), None)
-
-
-_NUMBERS = re.compile(r"[0-9][0-9 -]*[0-9]", re.ASCII)
-
-
-def holds_card_number(text: str) -> bool:
-    """True when free text has what may be a PAN in it: 13 to 19 digits, perhaps in groups, with a valid check digit."""
-    for run in _NUMBERS.findall(text):
-        groups = re.split(r"[ -]+", run)
-        for start in range(len(groups)):
-            for end in range(start + 1, len(groups) + 1):
-                digits = "".join(groups[start:end])
-                if 13 <= len(digits) <= 19 and luhn_valid(digits):
-                    return True
-    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from uuid import UUID
 from cardwright.cards import rules
 from cardwright.cards.rules import AllowDeny, BatchOutcome, CardBatch, Failure, ItemState, Usage, WantedLimits
 from cardwright.cards.service.issuing import IssueCard, Issuing
-from cardwright.cards.service.tools import CardTools
+from cardwright.cards.service.tools import CardTools, spend_quota
 from cardwright.cards.store import batches as store
 from cardwright.cards.store import issuances
 from cardwright.cards.store.batches import NewItem
-from cardwright.kernel.errors import ForbiddenError, InvalidFieldsError, NotFoundError, RateLimitedError
+from cardwright.kernel.errors import ForbiddenError, InvalidFieldsError, NotFoundError
 from cardwright.platform.postgres import Actor, Transaction
 
 _KEY_REUSED = Failure("idempotency_key_reused", "This key was used for another request.")
@@ -102,15 +102,9 @@ class CardBatches:
         if limit is None:
             return
         counted = store.recent(tx, user_id, now - rules.BATCHES_WINDOW)
-        wait = rules.creation_wait([at + rules.BATCHES_WINDOW for at in counted], limit, now)
-        if wait is not None:
-            raise RateLimitedError(
-                f"At most {limit} batches are taken in an hour.",
-                quota=rules.BATCHES_QUOTA,
-                retry_after_s=max(1, -(-int(wait.total_seconds() * 1000) // 1000)),
-                limit=limit,
-                window_s=int(rules.BATCHES_WINDOW.total_seconds()),
-            )
+        busy_until = [at + rules.BATCHES_WINDOW for at in counted]
+        detail = f"At most {limit} batches are taken in an hour."
+        spend_quota(rules.BATCHES_QUOTA, limit, rules.BATCHES_WINDOW, busy_until, now, detail)
 
 
 def wish_document(wish: IssueCard) -> dict[str, Any]:

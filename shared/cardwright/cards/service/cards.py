@@ -12,13 +12,15 @@ from cardwright.cards.rules import (
     Card,
     CardBatch,
     CardStatus,
+    FindingKind,
     LimitsChange,
     Origin,
     ReasonCode,
 )
+from cardwright.cards.rules.drift import ProcessorFinding
 from cardwright.cards.service.batch_runs import BatchRunner
 from cardwright.cards.service.batches import BatchItem, CardBatches
-from cardwright.cards.service.drift import ProcessorComparison
+from cardwright.cards.service.drift import ProcessorComparison, count_open_findings
 from cardwright.cards.service.issuing import IssueCard, Issuing
 from cardwright.cards.service.limits import CardLimits
 from cardwright.cards.service.replacing import CardReplacement
@@ -28,6 +30,7 @@ from cardwright.cards.service.sweeping import CardSweeper, IssuanceSweeper
 from cardwright.cards.service.telling import ProcessorTeller
 from cardwright.cards.service.tools import CardTools, found
 from cardwright.cards.store import cards as store
+from cardwright.cards.store import drift
 from cardwright.cards.store.cards import CardFilter
 from cardwright.cards.store.limits import Spend
 from cardwright.kernel.rows import STAFF
@@ -211,3 +214,17 @@ class CardService:
     def compare_processor_cards(self, deadline: Callable[[], float]) -> int:
         """Compare the processor's cards with ours; mend what is safe, report the rest. Returns how many were compared."""
         return self._comparison.run(deadline)
+
+    def count_open_findings(self) -> int:
+        """How many findings of the comparison wait for somebody to look at them. Raises UnavailableError."""
+        return count_open_findings(self._tools.database)
+
+    def list_processor_findings(
+        self, actor: Actor, *, limit: int, after: UUID | None = None, kind: FindingKind | None = None, is_open: bool = True
+    ) -> list[ProcessorFinding]:
+        """Return up to `limit` findings of the comparison older than `after`, newest first, to staff; to others none.
+
+        They are those that are open, or else those that are mended; `kind` None filters nothing.
+        """
+        with self._tools.database.transaction(actor) as tx:
+            return drift.newest(tx, kind=kind, is_open=is_open, limit=limit, after=after)

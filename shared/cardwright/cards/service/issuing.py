@@ -18,7 +18,7 @@ from cardwright.cards.rules import (
     Usage,
     WantedLimits,
 )
-from cardwright.cards.service.tools import LEASE, CardTools, card_event, found
+from cardwright.cards.service.tools import KEY_LIFE, LEASE, CardTools, card_event, found, spend_quota
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import issuances
 from cardwright.cards.store.cards import NewCard
@@ -28,7 +28,6 @@ from cardwright.kernel.errors import (
     ConflictError,
     ForbiddenError,
     ProviderRefusedError,
-    RateLimitedError,
     UnavailableError,
     UnprocessableError,
 )
@@ -99,20 +98,27 @@ class Issuing:
         """Check who, what and how many, and note the issuance; one noted before keeps its program, expiry and wish."""
         now = self._tools.clock.now()
         with self._tools.database.transaction(actor) as tx:
-            self.check_identity(tx, user_id)
             issuances.lock_issuing(tx, user_id)
             earlier = issuances.get(tx, user_id, card_id)
             if earlier is not None and earlier.state in ("ISSUED", "FAILED"):
                 return outcome(tx, earlier)
             program = self._program(tx, request, earlier)
             issuance = earlier or _issuance(request, program, user_id, card_id, origin, now)
-            if issuances.count_open(tx, user_id, program.program_id, card_id, now) >= program.max_open_cards:
-                detail = f"At most {program.max_open_cards} open cards are held in this program."
-                raise ConflictError(detail, code="card_limit_reached")
-            if origin is Origin.REQUEST:
-                self.spend_creation(tx, user_id, card_id, origin, now)
+            # What was admitted once and may be made already is not refused any more: it would be made, and its key forgotten.
+            if earlier is None or earlier.state == "ABANDONED":
+                self.check_identity(tx, user_id)
+                self.check_room(tx, user_id, card_id, program)
+                if origin is Origin.REQUEST:
+                    self.spend_creation(tx, user_id, card_id, origin, now)
+            check_key_life(issuance, now)
             issuances.request(tx, issuance, now, now + LEASE)
             return issuance, program
+
+    def check_room(self, tx: Transaction, user_id: UUID, card_id: UUID, program: Program) -> None:
+        """Raise ConflictError card_limit_reached when the user has as many open cards of the program as anybody may."""
+        if issuances.count_open(tx, user_id, program.program_id, card_id) >= program.max_open_cards:
+            detail = f"At most {program.max_open_cards} open cards are held in this program."
+            raise ConflictError(detail, code="card_limit_reached")
 
     def check_identity(self, tx: Transaction, user_id: UUID) -> None:
         """Raise ForbiddenError kyc_required for a user whose identity is not verified."""
@@ -136,15 +142,8 @@ class Issuing:
         if origin is Origin.REPLACEMENT:
             quota, limit = rules.REPLACEMENTS_QUOTA, rules.REPLACEMENTS_PER_HOUR
         busy_until = issuances.creations(tx, user_id, card_id, origin, rules.CREATIONS_WINDOW, now)
-        wait = rules.creation_wait(busy_until, limit, now)
-        if wait is not None:
-            raise RateLimitedError(
-                f"At most {limit} cards are {'replaced' if origin is Origin.REPLACEMENT else 'created'} in an hour.",
-                quota=quota,
-                retry_after_s=max(1, -(-int(wait.total_seconds() * 1000) // 1000)),
-                limit=limit,
-                window_s=int(rules.CREATIONS_WINDOW.total_seconds()),
-            )
+        done = "replaced" if origin is Origin.REPLACEMENT else "created"
+        spend_quota(quota, limit, rules.CREATIONS_WINDOW, busy_until, now, f"At most {limit} cards are {done} in an hour.")
 
     def _new_card(self, issuance: Issuance, program: Program, issued: IssuedCard) -> NewCard:
         now = self._tools.clock.now()
@@ -226,6 +225,13 @@ def _issuance(request: IssueCard, program: Program, user_id: UUID, card_id: UUID
         ),
         origin=origin,
     )
+
+
+def check_key_life(issuance: Issuance, now: datetime) -> None:
+    """Raise UnavailableError for an issuance so old that the processor may make its card twice: the sweeper settles it first."""
+    old = issuance.requested_at is not None and now - issuance.requested_at > KEY_LIFE
+    if old and issuance.state == "REQUESTED":
+        raise UnavailableError("The processor does not answer.", code="processor_unavailable")
 
 
 def outcome(tx: Transaction, issuance: Issuance) -> Card:

@@ -9,7 +9,7 @@ from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, Controls, LimitsChange
 from cardwright.cards.service.telling import ProcessorTeller
-from cardwright.cards.service.tools import CardTools, card_event, found
+from cardwright.cards.service.tools import CardTools, card_event, check_version, done_before, found
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import limits as spend
 from cardwright.cards.store.limits import Counting, Spend
@@ -52,8 +52,10 @@ class CardLimits:
         """Change limits and settings; see CardService.update_limits."""
         try:
             changed = self._update(actor, card_id, change, operation_id, if_match, require_step_up)
-        except UniqueViolation:
-            # The audit knows this operation: an earlier run of it changed the card, and somebody has changed it since.
+        except (UniqueViolation, ConflictError, StaleVersionError):
+            # Where the audit knows this operation an earlier run of it changed the card, and somebody has changed it since.
+            if done_before(self._tools, actor, card_id, operation_id) is None:
+                raise
             return self.get(actor, card_id)
         if changed.anything:
             self._teller.forget_profile(changed.card)
@@ -80,8 +82,7 @@ class CardLimits:
             if not rules.open_card(card.status):
                 detail = f"A card that is {card.status.lower()} keeps its limits."
                 raise ConflictError(detail, code="card_state_conflict")
-            if if_match is not None and if_match != card.version:
-                raise StaleVersionError("The card has changed since.")
+            check_version(card, if_match)
             controls = change.applied_to(card.controls, card.currency)
             if controls == card.controls:
                 return _Changed(card, spend.get(tx, card_id))

@@ -3,15 +3,16 @@
 from dataclasses import replace
 from uuid import UUID
 
+from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, CardStatus, CardWish, Origin
-from cardwright.cards.service.issuing import Issuing, outcome
+from cardwright.cards.service.issuing import Issuing, check_key_life, outcome
 from cardwright.cards.service.states import CardStates, StateChange
-from cardwright.cards.service.tools import LEASE, CardTools, found
+from cardwright.cards.service.tools import LEASE, CardTools, check_version, found
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import issuances
 from cardwright.cards.store.issuances import Issuance
-from cardwright.kernel.errors import ConflictError, StaleVersionError
+from cardwright.kernel.errors import ConflictError
 from cardwright.kernel.rows import STAFF
 from cardwright.platform.postgres import Actor, Transaction
 from cardwright.programs.service import Program
@@ -51,11 +52,14 @@ class CardReplacement:
             if earlier is not None:
                 if earlier.state in ("ISSUED", "FAILED"):
                     return outcome(tx, earlier)
+                check_key_life(earlier, now)
                 issuances.request(tx, earlier, now, now + LEASE)
                 return old, earlier, program
-            if change.if_match is not None and change.if_match != old.version:
-                raise StaleVersionError("The card has changed since.")
+            check_version(old, change.if_match)
             self._check(tx, actor, old)
+            if old.status not in rules.OPEN:
+                # An open card gives its place to the new one; one that has ended has none to give.
+                self._issuing.check_room(tx, user_id, operation_id, program)
             issuance = Issuance(
                 card_id=operation_id,
                 user_id=user_id,
@@ -72,6 +76,15 @@ class CardReplacement:
                 old = self._states.give_way(tx, actor, old, code, operation_id)
             else:
                 store.link_replacement(tx, card_id, operation_id, operation_id, now)
+                audit.append(
+                    tx,
+                    subject_type="card",
+                    subject_id=card_id,
+                    entry_id=operation_id,
+                    action="card.replaced",
+                    occurred_at=now,
+                    new={"replaced_by": str(operation_id), "version": old.version + 1},
+                )
             issuances.request(tx, issuance, now, now + LEASE)
             return old, issuance, program
 

@@ -9,11 +9,11 @@ from uuid import UUID
 from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, RevealTicket
-from cardwright.cards.service.tools import CardTools, found
+from cardwright.cards.service.tools import CardTools, found, spend_quota
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import reveals
 from cardwright.kernel.clock import rfc3339
-from cardwright.kernel.errors import ConflictError, ForbiddenError, GoneError, RateLimitedError
+from cardwright.kernel.errors import ConflictError, ForbiddenError, GoneError
 from cardwright.kernel.rows import Role
 from cardwright.kernel.secret import Secret
 from cardwright.platform.ids import random_bytes
@@ -84,15 +84,9 @@ class CardReveals:
         limit = self._per_hour
         if limit is None:
             return
-        wait = rules.creation_wait(reveals.counted(tx, user_id, rules.REVEALS_WINDOW, now), limit, now)
-        if wait is not None:
-            raise RateLimitedError(
-                f"At most {limit} cards are shown in an hour.",
-                quota=rules.REVEALS_QUOTA,
-                retry_after_s=max(1, -(-int(wait.total_seconds() * 1000) // 1000)),
-                limit=limit,
-                window_s=int(rules.REVEALS_WINDOW.total_seconds()),
-            )
+        busy_until = reveals.counted(tx, user_id, rules.REVEALS_WINDOW, now)
+        detail = f"At most {limit} cards are shown in an hour."
+        spend_quota(rules.REVEALS_QUOTA, limit, rules.REVEALS_WINDOW, busy_until, now, detail)
 
 
 def _shown(card: Card | None) -> TypeGuard[Card]:

@@ -1,5 +1,6 @@
 """Freeze, unfreeze, cancel, expire: one locked row, one move, one audit entry, one event; the processor is told afterwards."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -8,7 +9,7 @@ from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, CardStatus, ReasonCode
 from cardwright.cards.service.telling import ProcessorTeller
-from cardwright.cards.service.tools import CardTools, card_event, found
+from cardwright.cards.service.tools import CardTools, card_event, check_version, done_before, found
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import limits as spend
 from cardwright.cards.store.cards import Move
@@ -40,34 +41,29 @@ class CardStates:
     def move(self, actor: Actor, card_id: UUID, target: CardStatus, change: StateChange, operation_id: UUID) -> Card:
         """Move a card to another state; see CardService.update_card_status."""
         actor = replace(actor, reason=change.words)
-        try:
-            card = self._move(actor, card_id, target, change, operation_id)
-        except UniqueViolation:
-            return self._as_it_is(actor, card_id)
-        self._announce(actor, card)
+        card = self._once(actor, card_id, operation_id, lambda: self._move(actor, card_id, target, change, operation_id))
+        self.announce(actor, card)
         return card
 
     def cancel(self, actor: Actor, card_id: UUID, change: StateChange, force_after: datetime | None, operation_id: UUID) -> Card:
         """Cancel a card, or schedule it; see CardService.cancel."""
         actor = replace(actor, reason=change.words)
-        try:
-            card = self._cancel(actor, card_id, change, force_after, operation_id)
-        except UniqueViolation:
-            return self._as_it_is(actor, card_id)
-        self._announce(actor, card)
+        card = self._once(actor, card_id, operation_id, lambda: self._cancel(actor, card_id, change, force_after, operation_id))
+        self.announce(actor, card)
         return card
 
     def rename(self, actor: Actor, card_id: UUID, label: str | None, change: StateChange, operation_id: UUID) -> Card:
         """Give a card another label; see CardService.rename_card."""
-        try:
+
+        def run() -> Card:
             with self._tools.database.transaction(actor) as tx:
                 card = found(store.lock(tx, card_id))
                 if card.last_operation_id == operation_id:
                     return card
-                _check_version(card, change)
+                check_version(card, change.if_match)
                 return self._rename(tx, card, label, operation_id)
-        except UniqueViolation:
-            return self._as_it_is(actor, card_id)
+
+        return self._once(actor, card_id, operation_id, run)
 
     def _rename(self, tx: Transaction, card: Card, label: str | None, operation_id: UUID) -> Card:
         """The label is the holder's own words, which the audit could never forget: it keeps that there is another."""
@@ -91,36 +87,41 @@ class CardStates:
 
     def announce(self, actor: Actor, card: Card) -> None:
         """After a commit: drop the engine's profile and tell the processor."""
-        self._announce(actor, card)
-
-    def _announce(self, actor: Actor, card: Card) -> None:
         self._teller.forget_profile(card)
         self._teller.tell_state(actor, card)
 
-    def _as_it_is(self, actor: Actor, card_id: UUID) -> Card:
-        # The audit knows this operation: an earlier run of it moved the card, and somebody has moved it since.
-        with self._tools.database.transaction(actor) as tx:
-            return found(store.get(tx, card_id))
+    def _once(self, actor: Actor, card_id: UUID, operation_id: UUID, run: Callable[[], Card]) -> Card:
+        """Run an operation; the card as it is when an earlier run of it was done already and somebody came after."""
+        try:
+            return run()
+        except (UniqueViolation, ConflictError, StaleVersionError):
+            card = done_before(self._tools, actor, card_id, operation_id)
+            if card is None:
+                raise
+            return card
 
     def _move(self, actor: Actor, card_id: UUID, target: CardStatus, change: StateChange, operation_id: UUID) -> Card:
         with self._tools.database.transaction(actor) as tx:
             card = found(store.lock(tx, card_id))
             if card.last_operation_id == operation_id and card.status is target:
                 return card
-            _check_version(card, change)
+            check_version(card, change.if_match)
             code = rules.reason_for(actor.role, change.code, change.words)
             if target is card.status is CardStatus.FROZEN and rules.outranks(
                 code, actor.role, card.status_reason_code, card.status_actor_role
             ):
-                return self._take_over(tx, actor, card, code, operation_id)
+                return self._take_over(tx, actor, card, code, operation_id, card.cancel_after)
             rules.transition(card.status, target)
             if target is CardStatus.ACTIVE:
                 rules.check_release(card.status_reason_code, card.status_actor_role, actor.role)
             return self._write(tx, actor, card, target, code, operation_id)
 
-    def _take_over(self, tx: Transaction, actor: Actor, card: Card, code: ReasonCode, operation_id: UUID) -> Card:
+    def _take_over(
+        self, tx: Transaction, actor: Actor, card: Card, code: ReasonCode, operation_id: UUID, cancel_after: datetime | None
+    ) -> Card:
         """The issuer's freeze takes the place of a weaker one: the status stays, who may undo it does not."""
-        taken = self._write(tx, actor, card, CardStatus.FROZEN, code, operation_id, cancel_after=card.cancel_after, event=False)
+        taken = self._write(tx, actor, card, CardStatus.FROZEN, code, operation_id, cancel_after=cancel_after, event=False)
+        until = {} if cancel_after is None else {"cancel_after": rfc3339(cancel_after)}
         audit.append(
             tx,
             subject_type="card",
@@ -129,7 +130,7 @@ class CardStates:
             action="card.freeze_taken_over",
             occurred_at=taken.updated_at,
             old={"reason_code": card.status_reason_code, "actor_role": card.status_actor_role},
-            new={"reason_code": code.value, "actor_role": actor.role},
+            new={"reason_code": code.value, "actor_role": actor.role, **until},
         )
         return taken
 
@@ -140,7 +141,7 @@ class CardStates:
             card = found(store.lock(tx, card_id))
             if card.last_operation_id == operation_id and (card.status is CardStatus.CANCELLED or card.cancel_after is not None):
                 return card
-            _check_version(card, change)
+            check_version(card, change.if_match)
             rules.transition(card.status, CardStatus.CANCELLED)
             code = rules.reason_for(actor.role, change.code, change.words)
             # The spend row is held: no authorization can be approved between this look and the move.
@@ -151,6 +152,11 @@ class CardStates:
                 raise ConflictError(detail, code="pending_authorizations")
             if card.status is CardStatus.ACTIVE:
                 return self._write(tx, actor, card, CardStatus.FROZEN, code, operation_id, cancel_after=force_after)
+            if rules.outranks(code, actor.role, card.status_reason_code, card.status_actor_role):
+                return self._take_over(tx, actor, card, code, operation_id, force_after)
+            if card.cancel_after is not None and force_after > card.cancel_after:
+                # To put it off is to undo a part of it.
+                rules.check_release(card.status_reason_code, card.status_actor_role, actor.role)
             return self._schedule(tx, card, force_after, operation_id, now)
 
     def _schedule(self, tx: Transaction, card: Card, force_after: datetime, operation_id: UUID, now: datetime) -> Card:
@@ -210,11 +216,6 @@ class CardStates:
     def give_way(self, tx: Transaction, actor: Actor, card: Card, code: ReasonCode, operation_id: UUID) -> Card:
         """Cancel a locked card in favour of the one whose id the operation is; the caller announces it after the commit."""
         return self._write(tx, actor, card, CardStatus.CANCELLED, code, operation_id, replaced_by=operation_id)
-
-
-def _check_version(card: Card, change: StateChange) -> None:
-    if change.if_match is not None and change.if_match != card.version:
-        raise StaleVersionError("The card has changed since.")
 
 
 def _check_force_after(force_after: datetime | None, now: datetime) -> None:

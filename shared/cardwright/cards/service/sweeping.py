@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from cardwright.cards.rules import Card, CardStatus, Origin, ProcessorState, Rea
 from cardwright.cards.service.issuing import Issuing
 from cardwright.cards.service.states import CardStates
 from cardwright.cards.service.telling import ProcessorTeller
-from cardwright.cards.service.tools import LEASE, SCHEDULE, CardTools
+from cardwright.cards.service.tools import KEY_LIFE, LEASE, SCHEDULE, CardTools
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import issuances
 from cardwright.cards.store import limits as spend
@@ -68,19 +69,25 @@ class IssuanceSweeper:
                     unanswered += 1
                     if unanswered == GONE_AFTER:
                         return settled
-                except ProviderRefusedError as error:
-                    logger.error("an issuance is not settled", extra={"card_id": str(issuance.card_id), "code": error.code})
+                except Exception as error:
+                    # One issuance's trouble is not the others'. What the error says is left out: it may hold an answer.
+                    told = {"card_id": str(issuance.card_id), "kind": type(error).__name__}
+                    logger.error("an issuance is not settled", extra=told)
             if len(page) < PAGE:
                 break
         return settled
 
     def _finish(self, issuance: Issuance) -> None:
         """Make the card when the processor has it, or when it replaces one that is cancelled already; else give it up."""
-        if issuance.origin is not Origin.REPLACEMENT and self._tools.processor.find_card(issuance.card_id) is None:
-            with self._tools.database.transaction(SCHEDULE) as tx:
-                issuances.abandon(tx, issuance, self._tools.clock.now())
-            return
+        now = self._tools.clock.now()
+        made = self._tools.processor.find_card(issuance.card_id) is not None
+        old = issuance.requested_at is None or now - issuance.requested_at > KEY_LIFE
         with self._tools.database.transaction(SCHEDULE) as tx:
+            if not made and issuance.origin is not Origin.REPLACEMENT:
+                return issuances.abandon(tx, issuance, now)
+            if made and old:
+                # To ask for it again could make a second one: it is closed instead, as what a failed issuance left.
+                return issuances.finish(tx, issuance.user_id, issuance.card_id, "given_up", now)
             program = self._tools.programs.get(tx, issuance.program_id)
         try:
             self._issuing.make(SCHEDULE, issuance, program)
@@ -129,11 +136,11 @@ class CardSweeper:
         """Cancel what is due to be, then tell the processor what it has not confirmed; return how many cards were settled."""
         settled = 0
         for card_id in self._pages(deadline, self._due, lambda item: item):
-            settled += self._cancel(card_id)
+            settled += _alone(card_id, partial(self._cancel, card_id))
         for card in self._pages(deadline, self._state_behind, lambda item: item.card_id):
-            settled += self._teller.tell_state(SCHEDULE, card)
+            settled += _alone(card.card_id, partial(self._teller.tell_state, SCHEDULE, card))
         for card in self._pages(deadline, self._limits_behind, lambda item: item.card_id):
-            settled += self._teller.tell_limits(SCHEDULE, card)
+            settled += _alone(card.card_id, partial(self._teller.tell_limits, SCHEDULE, card))
         return settled
 
     def _due(self, tx: Transaction, after: UUID) -> list[UUID]:
@@ -175,3 +182,14 @@ class CardSweeper:
             if len(page) < PAGE:
                 return
             after = key(page[-1])
+
+
+def _alone(card_id: UUID, settle: Callable[[], bool]) -> bool:
+    """Settle one card, whose own trouble is not the others'. Raises UnavailableError: a database is gone for all."""
+    try:
+        return settle()
+    except UnavailableError:
+        raise
+    except Exception as error:
+        logger.error("a card is not settled", extra={"card_id": str(card_id), "kind": type(error).__name__})
+        return False

@@ -1,13 +1,17 @@
 """What the use cases of cards are composed of, and what they have alike."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from cardwright.audit import service as audit
 from cardwright.cards.ports import Processor
-from cardwright.cards.rules import Card
+from cardwright.cards.rules import Card, quota_wait
+from cardwright.cards.store import cards as store
 from cardwright.kernel.clock import Clock, rfc3339
-from cardwright.kernel.errors import NotFoundError
+from cardwright.kernel.errors import NotFoundError, RateLimitedError, StaleVersionError
 from cardwright.outbox.rules import Event
 from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource
@@ -18,8 +22,12 @@ if TYPE_CHECKING:
     # The encryption SDK is slow to import and only issuing needs it.
     from cardwright.vault.service import Vault
 
-# Longer than any function may run: an issuance whose maker died stops counting after it.
+# While it runs nobody else follows an issuance. Who is slower does no harm: what was done meanwhile is looked at again before
+# anything is written.
 LEASE = timedelta(seconds=60)
+# A processor may forget an idempotency key (the shortest we know of keeps it for a day): after this nobody asks again for a card
+# that may be there, as it would be made a second time.
+KEY_LIFE = timedelta(hours=12)
 
 
 class KycStatuses(Protocol):
@@ -60,6 +68,33 @@ def found(card: Card | None) -> Card:
     if card is None:
         raise NotFoundError("There is no such card.", code="card_not_found")
     return card
+
+
+def check_version(card: Card, if_match: int | None) -> None:
+    """Raise StaleVersionError when the caller has seen another version of the card."""
+    if if_match is not None and if_match != card.version:
+        raise StaleVersionError("The card has changed since.")
+
+
+def spend_quota(quota: str, limit: int, window: timedelta, busy_until: Sequence[datetime], now: datetime, detail: str) -> None:
+    """Raise RateLimitedError with `detail` when as many count at this moment as may; see rules.quota_wait."""
+    wait = quota_wait(busy_until, limit, now)
+    if wait is None:
+        return
+    raise RateLimitedError(
+        detail,
+        quota=quota,
+        retry_after_s=max(1, ceil(wait / timedelta(seconds=1))),
+        limit=limit,
+        window_s=window // timedelta(seconds=1),
+    )
+
+
+def done_before(tools: CardTools, actor: Actor, card_id: UUID, operation_id: UUID) -> Card | None:
+    """The card as it is now, when the audit knows the operation: an earlier run of it was done, and somebody came after it."""
+    with tools.database.transaction(actor) as tx:
+        card = found(store.get(tx, card_id))
+        return card if audit.knows(tx, "card", card_id, operation_id) else None
 
 
 def card_event(ids: IdSource, event_type: str, card: Card, **more: object) -> Event:

@@ -66,13 +66,14 @@ def visible(tx: Transaction, card_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def lock(tx: Transaction, card_id: UUID) -> Card | None:
-    """Load one card and lock its row.
+    """Lock one card's row, then load it.
 
     NO KEY UPDATE, not UPDATE: recording an authorization holds the limits row and takes a key share of this one, which the
-    stronger lock would refuse while we wait for the limits row.
+    stronger lock would refuse while we wait for the limits row. Two statements: after a wait one alone would read the limits
+    as they stood before it.
     """
-    row = tx.fetch_one(_SELECT + "WHERE c.card_id = %s FOR NO KEY UPDATE OF c", (card_id,))
-    return None if row is None else _card(row)
+    tx.execute("SELECT 1 FROM virtual_cards WHERE card_id = %s FOR NO KEY UPDATE", (card_id,))
+    return get(tx, card_id)
 
 
 def newest(tx: Transaction, wanted: CardFilter, limit: int, after: UUID | None) -> list[Card]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from cardwright.cards.rules import CardStatus, FindingKind, KnownCard
+from cardwright.cards.rules.drift import ProcessorFinding
 from cardwright.platform.postgres import Transaction
 
 
@@ -26,7 +27,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it must be with the card of a token."""
+    """Something that is not as it must be with the card of a token; see ProcessorFinding for its `card_id`."""
 
     kind: FindingKind
     digest: bytes
@@ -37,6 +38,7 @@ class Finding:
 class Reference:
     """The issuance that a processor's reference names: whose it is and how it stands."""
 
+    card_id: UUID
     user_id: UUID
     state: str
 
@@ -106,7 +108,7 @@ def known(tx: Transaction, tokens: Sequence[str]) -> dict[str, KnownCard]:
 def references(tx: Transaction, card_ids: Sequence[UUID]) -> dict[UUID, Reference]:
     """Issuances under the card ids that a processor's references are."""
     rows = tx.fetch_all("SELECT card_id, user_id, state FROM card_issuances WHERE card_id = ANY (%s)", (list(card_ids),))
-    return {row["card_id"]: Reference(row["user_id"], row["state"]) for row in rows}
+    return {row["card_id"]: Reference(**row) for row in rows}
 
 
 def mark_seen(tx: Transaction, card_ids: Sequence[UUID], now: datetime) -> None:
@@ -163,6 +165,17 @@ def settle_unseen(tx: Transaction, sweep: Sweep, now: datetime) -> None:
         "UPDATE processor_findings SET mended_at = %s WHERE processor = %s AND seen_at < %s AND mended_at IS NULL",
         (now, sweep.processor, sweep.started_at),
     )
+
+
+def newest(tx: Transaction, *, kind: FindingKind | None, is_open: bool, limit: int, after: UUID | None) -> list[ProcessorFinding]:
+    """List up to `limit` findings the actor may see, open or mended, of a kind or any, older than `after`, newest first."""
+    rows = tx.fetch_all(
+        "SELECT finding_id, kind, card_id, found_at, seen_at, mended_at FROM processor_findings "
+        "WHERE (mended_at IS NULL) = %(is_open)s AND (%(kind)s::text IS NULL OR kind = %(kind)s) "
+        "AND (%(after)s::uuid IS NULL OR finding_id < %(after)s) ORDER BY finding_id DESC LIMIT %(limit)s",
+        {"is_open": is_open, "kind": kind, "after": after, "limit": limit},
+    )
+    return [ProcessorFinding(**{**row, "kind": FindingKind(row["kind"])}) for row in rows]
 
 
 def count_open(tx: Transaction) -> int:

@@ -8,7 +8,8 @@ from cardwright.cards.rules import CardWish, Expiry, Origin, read_wish
 from cardwright.platform.postgres import Jsonb, Row, Transaction
 
 _COLUMNS = (
-    "card_id, user_id, program_id, state, failure_code, expiry_year, expiry_month, wish, origin, replaces_card_id, lease_until"
+    "card_id, user_id, program_id, state, failure_code, expiry_year, expiry_month, wish, origin, replaces_card_id, "
+    "requested_at, lease_until"
 )
 
 
@@ -16,7 +17,7 @@ _COLUMNS = (
 class Issuance:
     """A card on its way: REQUESTED, ISSUED, FAILED or ABANDONED, with what the processor was or will be asked for.
 
-    `lease_until`: until then somebody is at it; None before it is noted.
+    `requested_at`: when the processor was first asked; `lease_until`: until then somebody is at it; None before it is noted.
     """
 
     card_id: UUID
@@ -28,6 +29,7 @@ class Issuance:
     wish: CardWish
     origin: Origin = Origin.REQUEST
     replaces_card_id: UUID | None = None
+    requested_at: datetime | None = None
     lease_until: datetime | None = None
 
 
@@ -45,24 +47,28 @@ def get(tx: Transaction, user_id: UUID, card_id: UUID) -> Issuance | None:
     return None if row is None else _issuance(row)
 
 
-def count_open(tx: Transaction, user_id: UUID, program_id: UUID, card_id: UUID, now: datetime) -> int:
-    """Count a user's open cards of a program, with those now being made, without the named one."""
+def count_open(tx: Transaction, user_id: UUID, program_id: UUID, card_id: UUID) -> int:
+    """Count a user's open cards of a program and those that may yet become one, without the named one."""
     row = tx.fetch_one(
         "SELECT (SELECT count(*) FROM virtual_cards WHERE user_id = %(user_id)s AND program_id = %(program_id)s "
         "AND status IN ('ACTIVE', 'FROZEN')) + (SELECT count(*) FROM card_issuances WHERE user_id = %(user_id)s "
-        "AND program_id = %(program_id)s AND state = 'REQUESTED' AND lease_until > %(now)s AND card_id <> %(card_id)s) AS open",
-        {"user_id": user_id, "program_id": program_id, "card_id": card_id, "now": now},
+        "AND program_id = %(program_id)s AND state = 'REQUESTED' AND card_id <> %(card_id)s) AS open",
+        {"user_id": user_id, "program_id": program_id, "card_id": card_id},
     )
     return 0 if row is None else int(row["open"])
 
 
 def creations(tx: Transaction, user_id: UUID, card_id: UUID, origin: Origin, window: timedelta, now: datetime) -> list[datetime]:
-    """For each card of this origin made within the window or being made (without the named one): when it stops counting."""
+    """For each card of this origin made within the window (without the named one): when it stops counting.
+
+    One of which it is not known whether it was made counts too, or a processor that does not answer would lift the quota; the
+    sweeper looks at it within the next minute.
+    """
     rows = tx.fetch_all(
         "SELECT finished_at + %(window)s AS until FROM card_issuances WHERE user_id = %(user_id)s AND state = 'ISSUED' "
         "AND origin = %(origin)s AND finished_at > %(now)s - %(window)s UNION ALL "
-        "SELECT lease_until FROM card_issuances WHERE user_id = %(user_id)s AND state = 'REQUESTED' "
-        "AND origin = %(origin)s AND lease_until > %(now)s AND card_id <> %(card_id)s",
+        "SELECT %(now)s + interval '1 minute' FROM card_issuances WHERE user_id = %(user_id)s "
+        "AND state = 'REQUESTED' AND origin = %(origin)s AND card_id <> %(card_id)s",
         {"user_id": user_id, "card_id": card_id, "origin": origin.value, "window": window, "now": now},
     )
     return [row["until"] for row in rows]
@@ -74,7 +80,8 @@ def request(tx: Transaction, issuance: Issuance, now: datetime, lease_until: dat
         "INSERT INTO card_issuances (user_id, card_id, program_id, state, expiry_year, expiry_month, wish, origin, "
         "replaces_card_id, requested_at, lease_until) VALUES (%s, %s, %s, 'REQUESTED', %s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (user_id, card_id) DO UPDATE SET state = 'REQUESTED', finished_at = NULL, "
-        "lease_until = excluded.lease_until",
+        "requested_at = CASE card_issuances.state WHEN 'ABANDONED' THEN excluded.requested_at "
+        "ELSE card_issuances.requested_at END, lease_until = excluded.lease_until",
         (
             issuance.user_id,
             issuance.card_id,

@@ -13,6 +13,7 @@ from cardwright.identity.service.people import Person, Profile
 from cardwright.kernel.errors import UnauthenticatedError
 from cardwright.kernel.secret import Secret
 from cardwright.platform import tokens
+from cardwright.platform.entries import seal, unseal
 from cardwright.platform.postgres import Actor, Transaction
 
 REFRESH = "refresh"
@@ -157,17 +158,40 @@ class Sessions:
 
     def renew(self, session_ids: Sequence[UUID], standing: Standing) -> None:
         """Put what is now true of sessions in the cache, over what may be there but their end."""
-        value = standing.encoded()
+        keys, value = self._keys(), self._stamped(standing)
         self._tools.cache.exchange(
-            [("EVAL", _RENEW, 1, _key(session_id), ENDED, value, rules.SESSION_CACHE_S) for session_id in session_ids]
+            [
+                ("EVAL", _RENEW, 1, key, seal(keys, key, ENDED), seal(keys, key, value), rules.SESSION_CACHE_S)
+                for key in map(_key, session_ids)
+            ]
         )
 
     def _remember_end(self, session_id: UUID) -> None:
-        self._tools.cache.exchange([("SET", _key(session_id), ENDED, "EX", rules.SESSION_CACHE_S)])
+        key = _key(session_id)
+        self._tools.cache.exchange([("SET", key, seal(self._keys(), key, ENDED), "EX", rules.SESSION_CACHE_S)])
+
+    def _keys(self) -> Sequence[Secret[bytes]]:
+        return self._tools.sealer.keys_for("session-cache")
+
+    def _stamped(self, standing: Standing) -> bytes:
+        """The standing with its time: a cache that keeps an entry longer than it was told to must not be believed either."""
+        return b"%d %b" % (int(self._tools.clock.now().timestamp()), standing.encoded())
+
+    def _cached(self, key: str) -> bytes | None:
+        """What the cache says of a session, ENDED or an encoded standing; None when it says nothing that is ours and young."""
+        cached = self._tools.cache.get_many([key])
+        if cached is None or cached[0] is None:
+            return None
+        value = unseal(self._keys(), key, cached[0])
+        if value is None or value == ENDED:
+            return value
+        stamp, _, standing = value.partition(b" ")
+        age = int(self._tools.clock.now().timestamp()) - int(stamp)
+        return standing if age <= rules.SESSION_CACHE_S else None
 
     def _standing(self, claims: Claims) -> Standing | None:
-        cached = self._tools.cache.get_many([_key(claims.session_id)])
-        held = cached[0] if cached is not None else None
+        key = _key(claims.session_id)
+        held = self._cached(key)
         if held == ENDED:
             return None
         if held is not None and (known := Standing.decoded(held)) is not None:
@@ -176,9 +200,9 @@ class Sessions:
         with self._tools.database.transaction(Actor(claims.user_id, "nobody")) as tx:
             found = store.load_session(tx, claims.user_id, claims.session_id, self._tools.clock.now())
         standing = None if found is None else found[1]
-        value = ENDED if standing is None else standing.encoded()
+        value = seal(self._keys(), key, ENDED if standing is None else self._stamped(standing))
         # NX: what a logout wrote while this was read stays.
-        self._tools.cache.send([("SET", _key(claims.session_id), value, "EX", rules.SESSION_CACHE_S, "NX")])
+        self._tools.cache.send([("SET", key, value, "EX", rules.SESSION_CACHE_S, "NX")])
         return standing
 
     def _make_refresh(self, user_id: UUID, session_id: UUID) -> Secret[str]:
