@@ -126,10 +126,12 @@ def test_groups_of_merchant_categories_are_enforced(
         (ListsChange(allow=("FR",)), "DE", "country_blocked"),
         (ListsChange(allow=("FR",)), "", "country_blocked"),
         (ListsChange(deny=("DE",)), "DE", "country_blocked"),
-        (ListsChange(deny=("DE",)), "", "approved"),
+        (ListsChange(deny=("DE",)), "", "country_blocked"),
+        (ListsChange(deny=("DE",)), "FR", "approved"),
+        (ListsChange(), "", "approved"),
     ],
 )
-def test_countries_are_enforced_and_an_untold_one_is_on_no_allow_list(
+def test_countries_are_enforced_and_an_untold_one_passes_no_list(
     world: CardWorld, holder: Actor, card: Card, lists: ListsChange, country: str, reason: str
 ) -> None:
     put(world, holder, card, LimitsChange(countries=lists))

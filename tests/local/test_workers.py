@@ -174,10 +174,15 @@ def test_overrunning_run_does_not_hold_the_next_and_a_stop_ends_polling_handlers
 def test_failing_run_is_told_and_the_next_comes(capfd: pytest.CaptureFixture[str]) -> None:
     row = Schedule(name="sweep", domain="tests", every_s=60)
     runs: list[int] = []
+    told: list[str] = []
 
     def fail(event: dict[str, Any], context: Any) -> None:
         runs.append(1)
         raise LookupError("hidden")
+
+    def is_told() -> bool:
+        told.append(capfd.readouterr().err)
+        return "sweep failed: LookupError" in "".join(told)
 
     clock, stop = HandClock(), threading.Event()
     ScheduleWorker(row, clock.now, Handlers({row.module: fail}), stop).start()
@@ -185,6 +190,6 @@ def test_failing_run_is_told_and_the_next_comes(capfd: pytest.CaptureFixture[str
         assert wait_for(lambda: len(runs) == 1)
         clock.at += timedelta(seconds=61)
         assert wait_for(lambda: len(runs) == 2)
+        assert wait_for(is_told)
     finally:
         stop.set()
-    assert "sweep failed: LookupError" in capfd.readouterr().err

@@ -1,13 +1,14 @@
 """Values that must never be printed: PAN, keys, passwords, tokens (PCI DSS 3.4.1: masked wherever displayed)."""
 
 import re
+import unicodedata
 from typing import Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
 # Digits of a PAN in free text: what is shorter is no card's, what is longer neither (ISO/IEC 7812-1).
 _PAN_MIN, _PAN_MAX = 13, 19
-_GROUPED_DIGITS = re.compile(r"[0-9][0-9 -]*[0-9]", re.ASCII)
-_BETWEEN_GROUPS = re.compile(r"[ -]+")
+_GROUPED_DIGITS = re.compile(r"[0-9][0-9 .,:/_-]*[0-9]", re.ASCII)
+_BETWEEN_GROUPS = re.compile(r"[ .,:/_-]+")
 
 
 class Secret(Generic[T]):
@@ -58,7 +59,8 @@ def holds_card_number(text: str) -> bool:
 
     Its cost grows with the text's length and no faster: strangers choose these texts.
     """
-    for run in _GROUPED_DIGITS.findall(text):
+    # Full-width digits and fixed spaces are digits and spaces to whoever reads them.
+    for run in _GROUPED_DIGITS.findall(unicodedata.normalize("NFKC", text)):
         groups = _BETWEEN_GROUPS.split(run)
         for start in range(len(groups)):
             digits = ""

@@ -78,10 +78,20 @@ def test_luhn_takes_digits_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("separator", "around"), [("", "{}"), (" ", "my card {} please"), ("-", "{} 12/29"), (" ", "7 {}"), ("", "a{}b")]
+    ("separator", "around"),
+    [
+        ("", "{}"),
+        (" ", "my card {} please"),
+        ("-", "{} 12/29"),
+        (" ", "7 {}"),
+        ("", "a{}b"),
+        (".", "{}"),
+        ("\u00a0", "{}"),
+    ],
 )
-def test_a_card_number_in_free_text_is_seen(separator: str, around: str) -> None:
-    digits = pan()
+@pytest.mark.parametrize("zero", ["0", "\uff10"])
+def test_a_card_number_in_free_text_is_seen(separator: str, around: str, zero: str) -> None:
+    digits = "".join(chr(ord(zero) + int(digit)) for digit in pan())
     assert holds_card_number(around.format(separator.join(digits[start : start + 4] for start in range(0, 16, 4))))
 
 
