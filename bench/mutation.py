@@ -19,9 +19,10 @@ PROCESSES = 2
 # Tests that need no server; a mutant they miss counts as missed though a database test may catch it.
 TESTS: dict[str, tuple[str, ...]] = {
     "authorizations": ("tests/unit/authorizations/test_rules.py", "tests/properties/test_decision.py"),
-    "cards": ("tests/unit/cards/test_rules.py", "tests/properties/test_card_states.py"),
+    "cards": ("tests/unit/cards", "tests/properties/test_card_states.py", "tests/properties/test_card_windows.py"),
     "identity": ("tests/unit/identity/test_identity_rules.py",),
     "kyc": ("tests/unit/kyc/test_kyc_rules.py",),
+    "programs": ("tests/unit/programs",),
     "outbox": ("tests/unit/outbox/test_rules.py",),
     "webhooks": ("tests/unit/webhooks/test_rules.py",),
 }
