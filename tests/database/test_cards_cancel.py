@@ -242,5 +242,6 @@ def test_what_compliance_has_scheduled_the_holder_neither_puts_off_nor_takes_bac
     sooner = NOW + timedelta(minutes=30)
     assert cancel(world, holder, pending, sooner).cancel_after == sooner
     world.clock.at = sooner
-    assert sweep(world) == 1
+    # Other tests' cards may be due as well.
+    assert sweep(world) >= 1
     assert now_of(world, pending).status is CANCELLED

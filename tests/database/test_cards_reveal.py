@@ -172,7 +172,7 @@ def test_whoever_dies_before_the_commit_has_lost_nothing_and_after_it_the_permis
 ) -> None:
     reveal = ask(world, holder, card)
     with monkeypatch.context() as dying:
-        dying.setattr("cardwright.cards.service.reveals._note", lambda *parts, **values: dead())
+        dying.setattr("cardwright.cards.service.reveals.note", lambda *parts, **values: dead())
         with pytest.raises(KeyboardInterrupt):
             use(world, reveal)
     assert world.rows("card_reveals", card.card_id)[0]["used_at"] is None

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, Controls, LimitsChange
 from cardwright.cards.service.telling import ProcessorTeller
-from cardwright.cards.service.tools import CardTools, card_event, check_version, done_before, found
+from cardwright.cards.service.tools import CardTools, card_event, check_version, done_before, found, note
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import limits as spend
 from cardwright.cards.store.limits import Counting, Spend
@@ -109,16 +108,8 @@ class CardLimits:
             updated_at=now,
         )
         old, new = rules.differences(card.controls, controls)
-        audit.append(
-            tx,
-            subject_type="card",
-            subject_id=card.card_id,
-            entry_id=operation_id,
-            action="card.limits_updated",
-            occurred_at=now,
-            old={**old, "version": card.version},
-            new={**new, "version": changed.version},
-        )
+        was, is_now = {**old, "version": card.version}, {**new, "version": changed.version}
+        note(tx, card.card_id, operation_id, "card.limits_updated", now, old=was, new=is_now)
         event = card_event(self._tools.ids, "card.limits_updated", changed, limits=controls.document(), changed=sorted(new))
         outbox.append(tx, event)
         return _Changed(changed, spend.get(tx, card.card_id), anything=True, amounts=amounts)

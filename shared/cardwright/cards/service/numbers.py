@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from cardwright.audit import service as audit
-from cardwright.cards.service.tools import SCHEDULE
+from cardwright.cards.service.tools import SCHEDULE, note
 from cardwright.cards.store import numbers as store
 from cardwright.cards.store.numbers import StaleNumber
 from cardwright.kernel.clock import Clock
@@ -68,14 +67,6 @@ class CardNumberRotation:
             if not store.replace(tx, number, ciphertext or number.card_number_encrypted, current):
                 return False
             if ciphertext is not None:
-                audit.append(
-                    tx,
-                    subject_type="card",
-                    subject_id=number.card_id,
-                    entry_id=self._ids.new(),
-                    action="card.number_reencrypted",
-                    occurred_at=self._clock.now(),
-                    old={"vault_key": number.vault_key},
-                    new={"vault_key": current},
-                )
+                old, new = {"vault_key": number.vault_key}, {"vault_key": current}
+                note(tx, number.card_id, self._ids.new(), "card.number_reencrypted", self._clock.now(), old=old, new=new)
         return True

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from uuid import UUID
 
-from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, CardStatus, CardWish, Origin
 from cardwright.cards.service.issuing import Issuing, check_key_life, outcome
 from cardwright.cards.service.states import CardStates, StateChange
-from cardwright.cards.service.tools import LEASE, CardTools, check_version, found
+from cardwright.cards.service.tools import LEASE, CardTools, check_version, found, note
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import issuances
 from cardwright.cards.store.issuances import Issuance
@@ -76,15 +75,8 @@ class CardReplacement:
                 old = self._states.give_way(tx, actor, old, code, operation_id)
             else:
                 store.link_replacement(tx, card_id, operation_id, operation_id, now)
-                audit.append(
-                    tx,
-                    subject_type="card",
-                    subject_id=card_id,
-                    entry_id=operation_id,
-                    action="card.replaced",
-                    occurred_at=now,
-                    new={"replaced_by": str(operation_id), "version": old.version + 1},
-                )
+                new = {"replaced_by": str(operation_id), "version": old.version + 1}
+                note(tx, card_id, operation_id, "card.replaced", now, new=new)
             issuances.request(tx, issuance, now, now + LEASE)
             return old, issuance, program
 

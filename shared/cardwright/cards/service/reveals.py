@@ -6,10 +6,9 @@ from datetime import datetime
 from typing import TypeGuard
 from uuid import UUID
 
-from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, RevealTicket
-from cardwright.cards.service.tools import CardTools, found, spend_quota
+from cardwright.cards.service.tools import CardTools, found, note, spend_quota
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import reveals
 from cardwright.kernel.clock import rfc3339
@@ -50,7 +49,8 @@ class CardReveals:
             self._spend(tx, actor.user_id, now)
             ticket = RevealTicket(actor.user_id, reveal_id, rules.reveal_digest(secret))
             reveals.add(tx, ticket, card_id, now, expires_at)
-            _note(tx, card_id, reveal_id, "card.reveal_requested", now, reveal_id=str(reveal_id), expires_at=rfc3339(expires_at))
+            new = {"reveal_id": str(reveal_id), "expires_at": rfc3339(expires_at)}
+            note(tx, card_id, reveal_id, "card.reveal_requested", now, new=new)
         return Reveal(rules.reveal_token(actor.user_id, reveal_id, secret), expires_at)
 
     def open(self, token: Secret[str], request_id: str, origins: Iterable[str]) -> str:
@@ -76,7 +76,7 @@ class CardReveals:
             # The card's row first, as whoever ends it: none is shown that has ended before.
             if not _shown(store.lock(tx, card.card_id)) or not reveals.use(tx, ticket, now):
                 raise _gone()
-            _note(tx, card.card_id, self._tools.ids.new(), "card.revealed", now, reveal_id=str(ticket.reveal_id))
+            note(tx, card.card_id, self._tools.ids.new(), "card.revealed", now, new={"reveal_id": str(ticket.reveal_id)})
         return url
 
     def _spend(self, tx: Transaction, user_id: UUID, now: datetime) -> None:
@@ -91,10 +91,6 @@ class CardReveals:
 
 def _shown(card: Card | None) -> TypeGuard[Card]:
     return card is not None and card.status in rules.OPEN
-
-
-def _note(tx: Transaction, card_id: UUID, entry_id: UUID, action: str, now: datetime, **values: object) -> None:
-    audit.append(tx, subject_type="card", subject_id=card_id, entry_id=entry_id, action=action, occurred_at=now, new=values)
 
 
 def _gone() -> GoneError:

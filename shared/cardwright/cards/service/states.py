@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from cardwright.audit import service as audit
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, CardStatus, ReasonCode
 from cardwright.cards.service.telling import ProcessorTeller
-from cardwright.cards.service.tools import CardTools, card_event, check_version, done_before, found
+from cardwright.cards.service.tools import CardTools, card_event, check_version, done_before, found, note
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import limits as spend
 from cardwright.cards.store.cards import Move
@@ -69,16 +68,8 @@ class CardStates:
         """The label is the holder's own words, which the audit could never forget: it keeps that there is another."""
         now = self._tools.clock.now()
         store.set_label(tx, card.card_id, label, operation_id, now)
-        audit.append(
-            tx,
-            subject_type="card",
-            subject_id=card.card_id,
-            entry_id=operation_id,
-            action="card.renamed",
-            occurred_at=now,
-            old={"version": card.version},
-            new={"version": card.version + 1},
-        )
+        old, new = {"version": card.version}, {"version": card.version + 1}
+        note(tx, card.card_id, operation_id, "card.renamed", now, old=old, new=new)
         return replace(card, label=label, version=card.version + 1, last_operation_id=operation_id, updated_at=now)
 
     def end(self, tx: Transaction, actor: Actor, card: Card, target: CardStatus, code: ReasonCode) -> Card:
@@ -122,16 +113,9 @@ class CardStates:
         """The issuer's freeze takes the place of a weaker one: the status stays, who may undo it does not."""
         taken = self._write(tx, actor, card, CardStatus.FROZEN, code, operation_id, cancel_after=cancel_after, event=False)
         until = {} if cancel_after is None else {"cancel_after": rfc3339(cancel_after)}
-        audit.append(
-            tx,
-            subject_type="card",
-            subject_id=card.card_id,
-            entry_id=operation_id,
-            action="card.freeze_taken_over",
-            occurred_at=taken.updated_at,
-            old={"reason_code": card.status_reason_code, "actor_role": card.status_actor_role},
-            new={"reason_code": code.value, "actor_role": actor.role, **until},
-        )
+        old = {"reason_code": card.status_reason_code, "actor_role": card.status_actor_role}
+        new = {"reason_code": code.value, "actor_role": actor.role, **until}
+        note(tx, card.card_id, operation_id, "card.freeze_taken_over", taken.updated_at, old=old, new=new)
         return taken
 
     def _cancel(self, actor: Actor, card_id: UUID, change: StateChange, force_after: datetime | None, operation_id: UUID) -> Card:
@@ -162,16 +146,9 @@ class CardStates:
     def _schedule(self, tx: Transaction, card: Card, force_after: datetime, operation_id: UUID, now: datetime) -> Card:
         """A frozen card stays as it was frozen, so that whose freeze it is does not change."""
         store.schedule_cancellation(tx, card.card_id, force_after, operation_id, now)
-        audit.append(
-            tx,
-            subject_type="card",
-            subject_id=card.card_id,
-            entry_id=operation_id,
-            action="card.cancellation_scheduled",
-            occurred_at=now,
-            old=None if card.cancel_after is None else {"cancel_after": rfc3339(card.cancel_after)},
-            new={"cancel_after": rfc3339(force_after), "version": card.version + 1},
-        )
+        old = None if card.cancel_after is None else {"cancel_after": rfc3339(card.cancel_after)}
+        new = {"cancel_after": rfc3339(force_after), "version": card.version + 1}
+        note(tx, card.card_id, operation_id, "card.cancellation_scheduled", now, old=old, new=new)
         return replace(card, cancel_after=force_after, version=card.version + 1, last_operation_id=operation_id, updated_at=now)
 
     def _write(

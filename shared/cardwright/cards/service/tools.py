@@ -1,6 +1,6 @@
 """What the use cases of cards are composed of, and what they have alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
@@ -95,6 +95,22 @@ def done_before(tools: CardTools, actor: Actor, card_id: UUID, operation_id: UUI
     with tools.database.transaction(actor) as tx:
         card = found(store.get(tx, card_id))
         return card if audit.knows(tx, "card", card_id, operation_id) else None
+
+
+def note(
+    tx: Transaction,
+    card_id: UUID,
+    operation_id: UUID,
+    action: str,
+    at: datetime,
+    *,
+    old: Mapping[str, object] | None = None,
+    new: Mapping[str, object] | None = None,
+) -> None:
+    """Append an entry to a card's audit chain, in the caller's transaction; changes of status have theirs from a trigger."""
+    audit.append(
+        tx, subject_type="card", subject_id=card_id, entry_id=operation_id, action=action, occurred_at=at, old=old, new=new
+    )
 
 
 def card_event(ids: IdSource, event_type: str, card: Card, **more: object) -> Event:
