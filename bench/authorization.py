@@ -6,26 +6,36 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+import psycopg
+
 from bench.proxy import CountingProxy
-from bench.stage import Stage, environment, secrets_extension, stage
+from bench.stage import CARDS, Stage, environment, secrets_extension, seed, stage
+from local.running import RunningStack
 
 PROCESSES = 4
 ROUNDS = 3
 SECONDS = 6
+WARM_S = 3
 # How long an answer is held back to see who waits for it: the cache's under its budget of 5 ms.
 VALKEY_DELAY_S = 0.002
 POSTGRES_DELAY_S = 0.01
+# Clients of the gateway's socket, and what a network waits for at most.
+CLIENTS = 16
+GATEWAY_P95_MS, GATEWAY_P99_MS = 50.0, 100.0
 # The recorded function alone, at the same concurrency as TPC-B, parameters as the handler's.
 _FUNCTION_SCRIPT = r"""
 \set n random(1, 200)
-SELECT r.outcome FROM bench_cards c, record_authorization(
-  c.card_id, 1, gen_random_uuid()::text, '\x00'::bytea, gen_random_uuid(), NULL, 10.00, 'USD', 'authorization', NULL, '5411',
-  'm_1',
-  '{"merchant": {"id": "m_1", "name": "Corner Shop", "category_code": "5411"}}'::jsonb, NULL::smallint,
-  date_trunc('day', now()), date_trunc('month', now()), now()) r WHERE c.n = :n;
+SELECT record_authorization(
+  ('00000000-0000-7000-8000-' || lpad(:n::text, 12, '0'))::uuid, 1, gen_random_uuid()::text, sha256(:n::text::bytea),
+  gen_random_uuid(), NULL, 10.00, 'USD', 'authorization', NULL, '5411', 'm_1',
+  '{"merchant": {"id": "m_1", "name": "Corner Shop", "category_code": "5411", "city": "Lyon", "country": "FR", "latitude": null,
+    "longitude": null}, "channel": "ecommerce", "occurred_at": "2026-11-21T10:00:00Z"}'::jsonb, NULL::smallint,
+  date_trunc('day', now()), date_trunc('month', now()), now(), false, now() + interval '7 days', 1::smallint);
 """
 
 
@@ -35,6 +45,7 @@ def measure() -> dict[str, Any]:
         _prepare_pgbench(running)
         rounds = [_round(running, extension_port) for _ in range(ROUNDS)]
         trips = _round_trips(running, extension_port)
+    door = gateway()
     latencies = sorted(latency for one in rounds for latency in one["latencies_ms"])
     cut = statistics.quantiles(latencies, n=100)
     return {
@@ -45,6 +56,12 @@ def measure() -> dict[str, Any]:
         "database_ratio_to_tpcb": round(statistics.median(one["function_tps"] / one["tpcb_tps"] for one in rounds), 3),
         "cpu_us_per_decision": round(statistics.median(one["cpu_us"] for one in rounds), 1),
         "latency_ms": {"p50": round(cut[49], 3), "p95": round(cut[94], 3), "p99": round(cut[98], 3)},
+        "p99_to_p50": round(cut[98] / cut[49], 2),
+        "hot_card": {
+            "decisions_per_second": round(statistics.median(one["hot_per_second"] for one in rounds), 1),
+            "ratio_to_spread": round(statistics.median(one["hot_per_second"] / one["decisions_per_second"] for one in rounds), 3),
+        },
+        "gateway": door,
         "round_trips": trips,
         "import_ratio": _import_ratio(),
         "processes": PROCESSES,
@@ -55,9 +72,12 @@ def measure() -> dict[str, Any]:
 
 
 def _round(running: Stage, extension_port: int) -> dict[str, Any]:
-    figures = _decide(running, environment(running, extension_port), processes=PROCESSES, seconds=SECONDS)
+    variables = environment(running, extension_port)
+    figures = decide(running, variables, processes=PROCESSES, seconds=SECONDS)
+    hot = decide(replace(running, tokens=running.tokens[:1]), variables, processes=PROCESSES, seconds=SECONDS)
     return {
         "decisions_per_second": sum(one["decisions"] / one["elapsed_s"] for one in figures),
+        "hot_per_second": sum(one["decisions"] / one["elapsed_s"] for one in hot),
         "cpu_us": statistics.fmean(one["cpu_us"] for one in figures),
         "latencies_ms": [latency for one in figures for latency in one["latencies_ms"]],
         "tpcb_tps": _pgbench(running, []),
@@ -65,7 +85,7 @@ def _round(running: Stage, extension_port: int) -> dict[str, Any]:
     }
 
 
-def _decide(running: Stage, variables: dict[str, str], *, processes: int, **task: int) -> list[dict[str, Any]]:
+def decide(running: Stage, variables: dict[str, str], *, processes: int, **task: int) -> list[dict[str, Any]]:
     """Start the deciding processes, let them warm up, release them together, collect their figures."""
     command = [sys.executable, "-m", "bench.authorizer"]
     started = [
@@ -104,10 +124,6 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 def _prepare_pgbench(running: Stage) -> None:
     pgbench = str(running.postgres.bin("pgbench"))
     subprocess.run([pgbench, "-i", "-q", "-s", "10", running.owner_url], check=True, capture_output=True)
-    psql = str(running.postgres.bin("psql"))
-    table = "CREATE TABLE bench_cards AS SELECT (row_number() OVER ())::int AS n, card_id FROM virtual_cards; "
-    index = "ALTER TABLE bench_cards ADD PRIMARY KEY (n); ANALYZE bench_cards"
-    subprocess.run([psql, "-q", "-c", table + index, running.owner_url], check=True, capture_output=True)
 
 
 def _pgbench(running: Stage, extra: list[str], script: str | None = None) -> float:
@@ -128,11 +144,11 @@ def _round_trips(running: Stage, extension_port: int) -> dict[str, float]:
     short, long = 50, 350
     with CountingProxy("127.0.0.1", running.postgres.port) as postgres, CountingProxy("127.0.0.1", running.valkey.port) as valkey:
         variables = environment(running, extension_port, postgres_port=postgres.port, valkey_port=valkey.port)
-        few = Stage(**{**running.__dict__, "tokens": running.tokens[:20]})
+        few = replace(running, tokens=running.tokens[:20])
 
         def run(count: int) -> tuple[float, int, int]:
             before = postgres.exchanges, valkey.exchanges
-            figures = _decide(few, variables, processes=1, count=count, warm=20)[0]
+            figures = decide(few, variables, processes=1, count=count, warm=20)[0]
             return statistics.median(figures["latencies_ms"]), postgres.exchanges - before[0], valkey.exchanges - before[1]
 
         _, postgres_short, valkey_short = run(short)
@@ -147,6 +163,44 @@ def _round_trips(running: Stage, extension_port: int) -> dict[str, float]:
         "valkey": round((valkey_long - valkey_short) / (long - short), 2),
         "valkey_awaited": round((valkey_held - plain) / (VALKEY_DELAY_S * 1000), 2),
     }
+
+
+def gateway() -> dict[str, Any]:
+    """Clients over HTTP at the socket of the local gateway's authorization URL, each asking again at once; latencies in ms."""
+    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user and must pass through
+        with RunningStack(Path(folder) / "stack", rate_limits=False) as running:
+            stack = running.description()
+            with psycopg.connect(stack["database_url"], autocommit=True) as owner:
+                tokens = seed(owner, "bench", CARDS)
+            task = {"url": stack["authorization_url"], "secret": stack["processor_secret"], "tokens": tokens}
+            # The first run opens every connection and warms every thread.
+            for seconds in (WARM_S, SECONDS):
+                figures = _call({**task, "clients": CLIENTS, "seconds": seconds})
+    cut = statistics.quantiles(figures["latencies_ms"], n=100)
+    latency = {"p50": round(cut[49], 1), "p95": round(cut[94], 1), "p99": round(cut[98], 1)}
+    return {
+        "clients": CLIENTS,
+        "decisions_per_second": round(figures["answers"] / figures["elapsed_s"], 1),
+        "latency_ms": latency,
+        "limits_ms": {"p95": GATEWAY_P95_MS, "p99": GATEWAY_P99_MS},
+        "within_limits": latency["p95"] < GATEWAY_P95_MS and latency["p99"] < GATEWAY_P99_MS,
+    }
+
+
+def _call(task: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.network"],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    if done.returncode:
+        raise RuntimeError("the clients failed: " + done.stderr[-800:])
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def _import_ratio() -> float:

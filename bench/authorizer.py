@@ -4,7 +4,7 @@
 """
 
 import contextlib
-import io
+import gc
 import json
 import random
 import sys
@@ -12,11 +12,14 @@ import time
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from cardwright.kernel.secret import Secret
 from cardwright.kernel.signatures import sign
 
+# Requests made ahead for each second: more than one process decides.
+MOST_PER_SECOND = 2500
 _MERCHANTS = (
     ("Corner Shop", "5411", "Lyon", "FR"),
     ("Rail Tickets", "4112", "Berlin", "DE"),
@@ -65,21 +68,31 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     tokens: list[str] = task["tokens"]
     for token in tokens[: task.get("warm", 20)]:
         _approved(handler(event(token, secret), None))
+    # Made and signed ahead: the load generator takes no part of the time, the cores and their caches that are measured.
+    prepared = task.get("count") or int(task["seconds"] * MOST_PER_SECOND)
+    requests = [event(random.choice(tokens), secret) for _ in range(prepared)]  # noqa: S311 - a choice of cards
+    # Nor does the collector walk through them again and again.
+    gc.collect()
+    gc.freeze()
     print("ready", file=sys.stderr, flush=True)
     sys.stdin.readline()
-    latencies: list[float] = []
-    cpu = 0.0
-    started = time.perf_counter()
-    while len(latencies) < task.get("count", sys.maxsize) and time.perf_counter() - started < task.get("seconds", 3600):
-        batch = [event(random.choice(tokens), secret) for _ in range(50)]  # noqa: S311 - a choice of cards
-        for request in batch:
-            before, cpu_before = time.perf_counter(), time.process_time()
-            answer = handler(request, None)
-            cpu += time.process_time() - cpu_before
-            latencies.append((time.perf_counter() - before) * 1000)
-            _approved(answer)
-    elapsed = time.perf_counter() - started
-    return {"decisions": len(latencies), "elapsed_s": elapsed, "cpu_us": cpu / len(latencies) * 1e6, "latencies_ms": latencies}
+    marks: list[float] = []
+    answers = []
+    cpu, started = time.process_time(), time.perf_counter()
+    until = started + task.get("seconds", 3600)
+    before = started
+    for request in requests:
+        answers.append(handler(request, None))
+        now = time.perf_counter()
+        marks.append(now - before)
+        before = now
+        if now > until:
+            break
+    elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
+    for answer in answers:
+        _approved(answer)
+    latencies = [mark * 1000 for mark in marks]
+    return {"decisions": len(answers), "elapsed_s": elapsed, "cpu_us": cpu / len(answers) * 1e6, "latencies_ms": latencies}
 
 
 def _approved(answer: dict[str, Any]) -> None:
@@ -90,7 +103,8 @@ def _approved(answer: dict[str, Any]) -> None:
 def main() -> None:
     """Read the task, run it with the handler's own log lines set aside, print the figures."""
     task = json.loads(sys.stdin.readline())
-    with contextlib.redirect_stdout(io.StringIO()):
+    # Lambda takes each line from a pipe; here the kernel takes it.
+    with Path("/dev/null").open("w", buffering=1) as nowhere, contextlib.redirect_stdout(nowhere):
         figures = run(task)
     json.dump(figures, sys.stdout)
 

@@ -32,11 +32,12 @@ class Stage:
     app_url: str
     secret: str
     tokens: list[str]
+    database: str = "bench"
 
     @property
     def owner_url(self) -> str:
         """The superuser's URL of the benchmarked database."""
-        return self.postgres.url("bench")
+        return self.postgres.url(self.database)
 
 
 @contextmanager
@@ -58,23 +59,35 @@ def stage() -> Iterator[Stage]:
 
 
 def _prepare(postgres: PostgresServer, valkey: ValkeyServer) -> Stage:
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return add_database(Stage(postgres, valkey, "", secret, []), "bench", CARDS)
+
+
+def add_database(running: Stage, name: str, cards: int) -> Stage:
+    """One more database on the stage's servers, migrated, with so many cards whose tokens begin with its name."""
+    postgres, password = running.postgres, secrets.token_urlsafe(24)
     with psycopg.connect(postgres.url(), autocommit=True) as owner:
-        owner.execute("CREATE DATABASE bench")
-    migrate(postgres.url("bench"), MIGRATIONS)
-    password = secrets.token_urlsafe(24)
-    with psycopg.connect(postgres.url("bench"), autocommit=True) as owner:
+        owner.execute(f"CREATE DATABASE {name}".encode())
+    migrate(postgres.url(name), MIGRATIONS)
+    with psycopg.connect(postgres.url(name), autocommit=True) as owner:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            row = owner.execute(f"SHOW {setting}").fetchone()
+            row = owner.execute(f"SHOW {setting}".encode()).fetchone()
             if row != ("on",):
                 raise RuntimeError(f"{setting} is not on: the figures would not count")
-        owner.execute(f"ALTER ROLE app PASSWORD '{password}'")
-        tokens = _seed(owner)
-    app_url = f"postgresql://app:{password}@127.0.0.1:{postgres.port}/bench"
-    return Stage(postgres, valkey, app_url, "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(), tokens)
+        # The role is one for all databases of a server: its password stays what it was made for the first.
+        password = running.app_url.partition("//app:")[2].partition("@")[0] or password
+        owner.execute(f"ALTER ROLE app PASSWORD '{password}'".encode())
+        tokens = seed(owner, name, cards)
+    app_url = f"postgresql://app:{password}@127.0.0.1:{postgres.port}/{name}"
+    return Stage(postgres, running.valkey, app_url, running.secret, tokens, name)
 
 
-def _seed(owner: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
-    """Cards that never run into a limit, written past the services: issuing is not what is measured here."""
+# Ids by number, so that a script of pgbench's can name a card without looking it up.
+_CARD_ID = "('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid"
+
+
+def seed(owner: "psycopg.Connection[tuple[object, ...]]", prefix: str, cards: int) -> list[str]:
+    """Cards that never run into a limit, written past the services: issuing is not what is measured here. Gives their tokens."""
     now = datetime.now(UTC)
     with owner.transaction():
         owner.execute("SET LOCAL session_replication_role = replica")
@@ -85,11 +98,11 @@ def _seed(owner: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
             (now,),
         )
         owner.execute(
-            "INSERT INTO virtual_cards (card_id, user_id, program_id, last_four, card_number_encrypted, processor, "
+            "INSERT INTO virtual_cards (card_id, user_id, program_id, last_four, card_number_encrypted, processor, "  # noqa: S608
             "processor_card_token, expiry_month, expiry_year, currency, last_operation_id, created_at, updated_at) "
-            "SELECT gen_random_uuid(), gen_random_uuid(), '00000000-0000-7000-8000-000000000001', '0000', gen_random_bytes(200), "
-            "'bench', 'card_' || n, 12, 2060, 'USD', gen_random_uuid(), %s, %s FROM generate_series(1, %s) AS n",
-            (now, now, CARDS),
+            f"SELECT {_CARD_ID}, gen_random_uuid(), '00000000-0000-7000-8000-000000000001', '0000', gen_random_bytes(200), "
+            "'bench', %s || n, 12, 2060, 'USD', gen_random_uuid(), %s, %s FROM generate_series(1, %s) AS n".encode(),
+            (f"{prefix}_", now, now, cards),
         )
         owner.execute("INSERT INTO card_tokens SELECT processor_card_token, card_id, user_id FROM virtual_cards")
         owner.execute(
@@ -99,7 +112,7 @@ def _seed(owner: "psycopg.Connection[tuple[object, ...]]") -> list[str]:
             (now, now),
         )
     owner.execute("VACUUM ANALYZE")
-    return [f"card_{number}" for number in range(1, CARDS + 1)]
+    return [f"{prefix}_{number}" for number in range(1, cards + 1)]
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from functions.authorizations import routes as authorizations
 from functions.cards import routes as cards
 from functions.identity import routes as identity
 from functions.kyc import routes as kyc
+from functions.ledger import routes as ledger
 from functions.operations import routes as operations
 from functions.outbox import routes as outbox
 from functions.programs import routes as programs
+from functions.settlement import routes as settlement
 from functions.transactions import routes as transactions
 from functions.vault import routes as vault
 from functions.webhooks import routes as webhooks
@@ -17,7 +19,9 @@ CATALOGUE: tuple[Row, ...] = (
     *kyc.ROWS,
     *programs.ROWS,
     *cards.ROWS,
+    *ledger.ROWS,
     *transactions.ROWS,
+    *settlement.ROWS,
     *vault.ROWS,
     *authorizations.ROWS,
     *webhooks.ROWS,

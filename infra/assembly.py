@@ -86,6 +86,7 @@ def assemble(scope: Construct, stage: Stage, rows: Sequence[Row], *, layer: pack
             keys=keys.handle,
             secrets=secrets.handles,
             queues=queues.handles,
+            exports=objects.exports_handle,
             database=data.database,
             cache=data.cache,
         ),

@@ -28,6 +28,7 @@ class Service(StrEnum):
     KMS = "kms"
     SECRETS = "secretsmanager"
     QUEUES = "sqs"
+    OBJECTS = "s3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ REACH: Mapping[Capability, Reach] = {
     Capability.MAC_KEY: _KMS,
     Capability.SEALING_SECRET: _SECRET,
     Capability.EVENT_QUEUE: Reach(frozenset({Group.ENDPOINTS}), frozenset({Service.QUEUES})),
+    Capability.EXPORTS: Reach(frozenset({Group.ENDPOINTS}), frozenset({Service.OBJECTS})),
+    # A link is signed where it is made, and asked for by whoever holds it.
+    Capability.EXPORT_LINKS: Reach(),
     Capability.PROCESSOR: _PARTY,
     Capability.PROCESSOR_INBOUND: _SECRET,
     Capability.KYC: _PARTY,
@@ -114,6 +118,8 @@ def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, 
         Capability.SIGNING_PUBLIC_KEY: (",".join(keys.signing),),
         Capability.SEALING_SECRET: (secret[Capability.SEALING_SECRET],),
         Capability.EVENT_QUEUE: (platform.queues[EVENT_QUEUE].url,),
+        Capability.EXPORTS: (platform.exports.name,),
+        Capability.EXPORT_LINKS: (platform.exports.name,),
         Capability.PROCESSOR: party(Capability.PROCESSOR, stage.processor),
         Capability.PROCESSOR_INBOUND: (secret[Capability.PROCESSOR_INBOUND],),
         Capability.KYC: party(Capability.KYC, stage.kyc),
@@ -210,8 +216,23 @@ def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant
             _allow("sqs:SendMessage", on=[platform.queues[EVENT_QUEUE].arn]),
             _allow("kms:GenerateDataKey", "kms:Decrypt", on=[keys.storage], when=_through("sqs", stage)),
         ),
+        # Parts are encrypted under the bucket's key, and read again when an upload is taken on by another run.
+        Capability.EXPORTS: (
+            _allow("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", on=[exported_objects(platform)]),
+            _allow("kms:GenerateDataKey", "kms:Decrypt", on=[keys.storage], when=_through("s3", stage)),
+        ),
+        # Whoever holds a link reads in the name of the function that signed it.
+        Capability.EXPORT_LINKS: (
+            _allow("s3:GetObject", on=[exported_objects(platform)]),
+            _allow("kms:Decrypt", on=[keys.storage], when=_through("s3", stage)),
+        ),
         Capability.INTERNET: (),
     }
+
+
+def exported_objects(platform: Platform) -> str:
+    """The objects of exports: each is made by a job, under the job's id."""
+    return f"{platform.exports.arn}/transactions/*"
 
 
 def grants(row: Row, platform: Platform, stage: Stage) -> list[iam.PolicyStatement]:

@@ -14,7 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from cardwright.kernel.rows import Queue, Row, Schedule, Task, Url
+from cardwright.kernel.rows import Capability, Queue, Row, Schedule, Task, Url
 from infra import capabilities
 from infra.acknowledgements import Acknowledged, acknowledge
 from infra.alarms import AlarmsStack, alarm_on
@@ -136,6 +136,10 @@ class FunctionsStack(cdk.Stack):
         )
         reason = "Log streams of this function's own log group; their names are made by Lambda."
         acknowledge(role, [Acknowledged("IAM5", reason, f"Resource::{streams}")])
+        if row.needs & {Capability.EXPORTS, Capability.EXPORT_LINKS}:
+            objects = capabilities.exported_objects(self._around.platform)
+            reason = "Each job's file has a name of its own; the bucket holds nothing but such files."
+            acknowledge(role, [Acknowledged("IAM5", reason, f"Resource::{objects}")])
         return role
 
     def _environment(self, row: Row) -> dict[str, str]:
@@ -282,6 +286,34 @@ class FunctionsStack(cdk.Stack):
                 ),
                 above=0,
                 description="Cards at the processor need a look: GET /admin/processor-findings",
+            )
+        if row.name == "reconcile_settlement":
+            alarm_on(
+                self,
+                "SettlementCases",
+                self._around.alarms,
+                metric=cloudwatch.Metric(
+                    namespace="Cardwright",
+                    metric_name="SettlementCasesOpen",
+                    period=cdk.Duration.hours(1),
+                    statistic="Maximum",
+                ),
+                above=0,
+                description="Settlement with the processor needs a look: GET /admin/settlement/cases",
+            )
+        if row.name == "check_ledger":
+            alarm_on(
+                self,
+                "LedgerDiscrepancies",
+                self._around.alarms,
+                metric=cloudwatch.Metric(
+                    namespace="Cardwright",
+                    metric_name="LedgerDiscrepancies",
+                    period=cdk.Duration.hours(1),
+                    statistic="Maximum",
+                ),
+                above=0,
+                description="Postings of the ledger do not hold: the log of check_ledger names them (docs/concepts/ledger.md)",
             )
         if isinstance(row, Url):
             alarm_on(

@@ -32,6 +32,14 @@ class QueueHandle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BucketHandle:
+    """A bucket's name, which functions are told, and its ARN, which grants name."""
+
+    name: str
+    arn: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseHandle:
     """The proxy functions go through and the cluster behind it; ids are what IAM calls them."""
 
@@ -62,5 +70,6 @@ class Platform:
     keys: Keys
     secrets: Mapping[str, SecretHandle]
     queues: Mapping[str, QueueHandle]
+    exports: BucketHandle
     database: DatabaseHandle
     cache: CacheHandle

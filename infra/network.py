@@ -20,7 +20,10 @@ _SERVICES = {
     Service.KMS: ec2.InterfaceVpcEndpointAwsService.KMS,
     Service.SECRETS: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
     Service.QUEUES: ec2.InterfaceVpcEndpointAwsService.SQS,
+    Service.OBJECTS: ec2.InterfaceVpcEndpointAwsService.S3,
 }
+
+_RESOLVERS = {Service.OBJECTS: ec2.VpcEndpointPrivateDnsOnlyForInboundResolverEndpoint.ALL_RESOLVERS}
 
 
 class NetworkStack(cdk.Stack):
@@ -94,6 +97,8 @@ class NetworkStack(cdk.Stack):
                 subnets=ec2.SubnetSelection(subnets=self.app_subnets.subnets),
                 security_groups=[self._endpoint_group],
                 private_dns_enabled=True,
+                # S3 alone asks: by itself it would answer to its own name only beside a gateway endpoint, which there is not.
+                private_dns_only_for_inbound_resolver_endpoint=_RESOLVERS.get(service),
                 open=False,
             )
             endpoint.add_to_policy(

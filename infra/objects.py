@@ -1,4 +1,4 @@
-"""The evidence bucket: what is written there stays, unchanged, until its retention ends. Stateful."""
+"""Buckets: evidence, which stays unchanged until its retention ends, and exports, which are gone after days. Stateful."""
 
 from collections.abc import Mapping
 
@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.acknowledgements import Acknowledged, acknowledge
+from infra.handles import BucketHandle
 from infra.stages import Stage
 
 # What would shorten or end the protection of something already written, or let somebody do so.
@@ -21,10 +22,13 @@ NEVER = (
     "s3:PutLifecycleConfiguration",
     "s3:PutObjectLegalHold",
 )
+# How long an exported file is kept (transactions/rules/exports.py tells its owner the same), and parts of one never finished.
+EXPORT_DAYS = 7
+UPLOAD_DAYS = 1
 
 
 class ObjectsStack(cdk.Stack):
-    """S3 with Object Lock in COMPLIANCE mode, which not even root can shorten; the bucket policy refuses the attempt as well."""
+    """S3. Evidence has Object Lock in COMPLIANCE mode, which not even root can shorten; its policy refuses the attempt too."""
 
     def __init__(self, scope: Construct, stage: Stage, env: cdk.Environment, storage_key: kms.IKey) -> None:
         super().__init__(
@@ -32,7 +36,7 @@ class ObjectsStack(cdk.Stack):
             f"{stage.prefix}-objects",
             env=env,
             termination_protection=stage.termination_protection,
-            description="Evidence that cannot be changed",
+            description="Evidence that cannot be changed, and exported files",
         )
         self._stage = stage
         logs = s3.Bucket(
@@ -65,6 +69,33 @@ class ObjectsStack(cdk.Stack):
             removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
         self._refuse_shortening()
+        self.exports_handle = self._exports(storage_key, logs)
+
+    def _exports(self, storage_key: kms.IKey, logs: s3.IBucket) -> BucketHandle:
+        # A name of its own: grants then name it without the stacks exporting it to each other.
+        name = f"{self._stage.prefix}-exports-{self._stage.account}-{self._stage.region}"
+        s3.Bucket(
+            self,
+            "Exports",
+            bucket_name=name,
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=storage_key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            server_access_logs_bucket=logs,
+            server_access_logs_prefix="exports/",
+            removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    expiration=cdk.Duration.days(EXPORT_DAYS),
+                    abort_incomplete_multipart_upload_after=cdk.Duration.days(UPLOAD_DAYS),
+                )
+            ],
+        )
+        return BucketHandle(name=name, arn=f"arn:aws:s3:::{name}")
 
     def _deny(self, sid: str, actions: list[str], *, objects: bool, conditions: Mapping[str, object] | None = None) -> None:
         bucket = self.evidence.bucket_arn

@@ -195,6 +195,7 @@ class Stack:
             "PROCESSOR_API_KEY": self._secrets["processor_api_key"],
             "PROCESSOR_SECRET": self._secrets["processor_secret"],
             "AUTHORIZATION_URL": self.authorization_url,
+            "PROCESSOR_WEBHOOK_URL": self.processor_webhook_url,
             "KYC_API_KEY": self._secrets["kyc_api_key"],
             "KYC_SECRET": self._secrets["kyc_secret"],
             "MESSAGES_API_KEY": self._secrets["messages_api_key"],
@@ -208,6 +209,11 @@ class Stack:
         """Where the card network asks for authorizations."""
         path = next((row.full_path for row in self.rows if isinstance(row, Url)), "/")
         return f"http://127.0.0.1:{self._ports.authorization}{path}"
+
+    @property
+    def processor_webhook_url(self) -> str:
+        """Where the processor tells what becomes of transactions."""
+        return f"{self.base_url}{API_PREFIX}/webhooks/processor-events"
 
     def _doors(self, functions: dict[str, str], cloud: CloudResources) -> list[Program]:
         doors = []
@@ -240,6 +246,8 @@ class Stack:
             Capability.MAC_KEY: (cloud.keys["mac"],),
             Capability.SEALING_SECRET: (environment.SEALING,),
             Capability.EVENT_QUEUE: (cloud.queues.get("events", ""),),
+            Capability.EXPORTS: (cloud.buckets["exports"],),
+            Capability.EXPORT_LINKS: (cloud.buckets["exports"],),
             Capability.PROCESSOR: (
                 simulated,
                 f"{loopback}:{self._ports.processor}",
@@ -314,7 +322,7 @@ class Stack:
                 {
                     "base_url": self.base_url,
                     "authorization_url": self.authorization_url,
-                    "processor_webhook_url": f"{self.base_url}{API_PREFIX}/webhooks/processor-events",
+                    "processor_webhook_url": self.processor_webhook_url,
                     "processor_secret": self._secrets["processor_secret"],
                     "database_url": self.database_url,
                     "cache_url": self._valkey.server.url,

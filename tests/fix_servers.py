@@ -135,8 +135,8 @@ def database(postgres: PostgresServer, template_database: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def database_url(database: str) -> str:
-    """The same as `database`, by the name the stack's own settings use."""
+def database_url(database: str, replayed_in_the_end: None) -> str:
+    """The same as `database`, by the name the stack's own settings use; in the end its decisions are made again."""
     return database
 
 

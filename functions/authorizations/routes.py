@@ -1,6 +1,6 @@
 """Rows of the authorization doors."""
 
-from cardwright.kernel.rows import Capability, Url
+from cardwright.kernel.rows import Capability, Schedule, Url
 
 AUTHORIZE_TRANSACTION = Url(
     name="authorize_transaction",
@@ -14,5 +14,14 @@ AUTHORIZE_TRANSACTION = Url(
     reserved_concurrency=50,
     summary="Decide an authorization the card network asks for.",
 )
+RECONCILE_AUTHORIZATIONS = Schedule(
+    name="reconcile_authorizations",
+    domain="authorizations",
+    every_s=60,
+    # The processor's secret opens what the engine left in the cache.
+    needs=frozenset({Capability.DATABASE_WORKER, Capability.CACHE, Capability.PROCESSOR_INBOUND}),
+    timeout_s=60,
+    summary="Give back holds recorded as approved while the network was told that we are unavailable.",
+)
 
-ROWS = (AUTHORIZE_TRANSACTION,)
+ROWS = (AUTHORIZE_TRANSACTION, RECONCILE_AUTHORIZATIONS)

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import ParseError, fromstring
 from moto.kms.models import kms_backends
 from moto.s3.models import s3_backends
 
-from local.aws import key_state, object_lock, secrets_extension
+from local.aws import key_state, object_lock, secrets_extension, uploads
 from local.aws.archive import ACCOUNT, Archive
 from local.aws.asgi import (
     BodyTooLargeError,
@@ -161,7 +161,7 @@ class Emulator:
         service = _service(request)
         if service == "kms":
             return key_state.refusal(request, _region(request, self._region))
-        return object_lock.refusal(request) if service == "s3" else None
+        return (object_lock.refusal(request) or uploads.refusal(request)) if service == "s3" else None
 
     def _saver(self, request: HttpRequest) -> Callable[[], None] | None:
         service, region = _service(request), _region(request, self._region)

@@ -29,6 +29,12 @@ def expect(answer: httpx.Response, status: int, doing: str) -> dict[str, Any]:
     return document
 
 
+def require(what: str, expected: object, got: object) -> None:
+    """Raise StoryError unless both are equal."""
+    if expected != got:
+        raise StoryError(f"{what}: expected {expected}, got {got}")
+
+
 class Network:
     """The simulated card network and the clock of the local stack."""
 
@@ -46,6 +52,10 @@ class Network:
     def authorize(self, purchase: Mapping[str, Any]) -> dict[str, Any]:
         """Pay with a card: the network asks the issuer and gives its decision back."""
         return expect(self._http.post("/simulate/authorize", json=dict(purchase)), 200, "paying")
+
+    def tell(self, kind: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Let the network tell what became of a transaction (`clear`, `reverse`, ...), and give the issuer's answer back."""
+        return expect(self._http.post(f"/simulate/{kind}", json=dict(event)), 200, f"telling the issuer to {kind}")
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,4 +1,4 @@
-"""The story: one cardholder, two cards in two currencies, purchases, refusals, a freeze, limits, history, a theft, webhooks."""
+"""The story: one cardholder, her cards, purchases and what becomes of them, refusals, a freeze, limits, a theft, webhooks."""
 
 import json
 import re
@@ -12,15 +12,19 @@ from typing import Any, Final
 
 import httpx
 
-from local.demo.client import Client, Network, StoryError
+from local.demo.client import Client, Network, require
+from local.demo.life import Life
 from local.demo.receiver import Receiver
+
+__all__ = ["Decision", "Step", "Story", "Summary", "require"]
 
 _SCRIPT: Final = Path(__file__).with_name("purchases.json")
 _VERIFIED_WITHIN_S: Final = 20.0
 _DELIVERED_WITHIN_S: Final = 30.0
 _EVENTS: Final = tuple(
     "card.created card.frozen card.unfrozen card.limits_updated card.cancelled card.replaced "
-    "transaction.authorized transaction.declined".split()
+    "transaction.authorized transaction.declined transaction.cleared transaction.reversed transaction.refunded "
+    "transaction.expired transaction.force_posted".split()
 )
 _PAGE: Final = 4
 _CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[0-9]{13,19}(?![0-9A-Za-z-])")
@@ -63,12 +67,6 @@ class _Note:
         self.outcome = "done"
 
 
-def require(what: str, expected: object, got: object) -> None:
-    """Raise StoryError unless both are equal."""
-    if expected != got:
-        raise StoryError(f"{what}: expected {expected}, got {got}")
-
-
 class Story:
     """Plays the story against a running local stack, over HTTP only."""
 
@@ -76,8 +74,9 @@ class Story:
         """`stack` is the content of stack.json."""
         self._script: dict[str, Any] = json.loads(_SCRIPT.read_text())
         self._say = say
-        self._network = Network(stack["simulator_url"])
-        self._client = Client(stack["base_url"], stack["users"]["cardholder"], self._network)
+        self.network = Network(stack["simulator_url"])
+        self.client = Client(stack["base_url"], stack["users"]["cardholder"], self.network)
+        self._life = Life(self)
         self._receiver = Receiver()
         self._cards: dict[str, dict[str, Any]] = {}
         self.summary = Summary()
@@ -97,15 +96,17 @@ class Story:
             self._history()
             self._look_at_the_number()
             self._replace()
+            self._life.play()
             self._webhooks()
             return self.summary
         finally:
-            self._client.close()
-            self._network.close()
+            self.client.close()
+            self.network.close()
             self._receiver.close()
 
     @contextmanager
-    def _step(self, title: str) -> Iterator[_Note]:
+    def step(self, title: str) -> Iterator[_Note]:
+        """Time a step and say how it went."""
         note, began = _Note(), time.monotonic()
         yield note
         seconds = time.monotonic() - began
@@ -113,43 +114,48 @@ class Story:
         self._say(f"{len(self.summary.steps):3}. {title:<62} {seconds * 1000:7.0f} ms  {note.outcome}")
 
     def _sign_in(self) -> None:
-        with self._step("The cardholder logs in with password and authenticator") as note:
-            self._client.log_in()
+        with self.step("The cardholder logs in with password and authenticator") as note:
+            self.client.log_in()
             note.outcome = "signed in"
-        with self._step("She proves her second factor afresh, as issuing cards asks") as note:
-            self._client.step_up()
+        with self.step("She proves her second factor afresh, as issuing cards asks") as note:
+            self.client.step_up()
             note.outcome = "stepped up"
 
     def _subscribe(self) -> None:
-        with self._step("She subscribes her server to card and transaction events") as note:
+        with self.step("She subscribes her server to card and transaction events") as note:
             body = {"url": self._receiver.url, "event_types": list(_EVENTS)}
-            made = self._client.post("/webhooks/subscriptions", body, status=201)
+            made = self.client.post("/webhooks/subscriptions", body, status=201)
             self._receiver.trust(made["secret"])
             deadline = time.monotonic() + _VERIFIED_WITHIN_S
             path, status = f"/webhooks/subscriptions/{made['id']}", made["status"]
             while status == "PENDING_VERIFICATION" and time.monotonic() < deadline:
                 time.sleep(0.25)
-                status = self._client.get(path)["status"]
+                status = self.client.get(path)["status"]
             require("verifying the subscription", "ACTIVE", status)
             note.outcome = "her server answered the signed challenge"
 
     def _issue_cards(self) -> None:
         for wanted in self._script["cards"]:
-            with self._step(f"She issues a {wanted['currency']} card: {wanted['label']}") as note:
-                body = {name: value for name, value in wanted.items() if name != "name"}
-                issued = self._client.post("/cards", body, status=201)
-                require("the new card's status", "ACTIVE", issued["status"])
-                card = self._client.get(f"/cards/{issued['id']}")
-                self._cards[wanted["name"]] = card
-                note.outcome = f"ends in {card['last_four']}, at most {wanted['limits']['per_transaction']} a purchase"
+            self.issue(wanted)
+
+    def issue(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Issue a card and remember it under its name in the script."""
+        with self.step(f"She issues a {wanted['currency']} card: {wanted['label']}") as note:
+            body = {name: value for name, value in wanted.items() if name != "name"}
+            issued = self.client.post("/cards", body, status=201)
+            require("the new card's status", "ACTIVE", issued["status"])
+            card = self._cards[wanted["name"]] = self.client.get(f"/cards/{issued['id']}")
+            note.outcome = f"ends in {card['last_four']}, at most {wanted['limits']['per_transaction']} a purchase"
+        return card
 
     def _request(self, purchase: Mapping[str, Any]) -> dict[str, Any]:
         card = self._cards[purchase["card"]]
         asked = {name: value for name, value in purchase.items() if name not in {"card", "expect"}}
         return {**asked, "card_token": card["processor_card_token"], "currency": card["currency"]}
 
-    def _pay(self, purchase: Mapping[str, Any]) -> dict[str, Any]:
-        answer = self._network.authorize(self._request(purchase))
+    def pay(self, purchase: Mapping[str, Any]) -> dict[str, Any]:
+        """Pay with the card the purchase names, and remember the decision."""
+        answer = self.network.authorize(self._request(purchase))
         merchant = purchase["merchant"]
         self.summary.decisions.append(
             Decision(
@@ -168,18 +174,18 @@ class Story:
     def _buy(self, purchase: Mapping[str, Any], reason: str, prefix: str = "") -> dict[str, Any]:
         currency = self._cards[purchase["card"]]["currency"]
         merchant = purchase["merchant"]
-        with self._step(f"{prefix}{merchant['name']}, {merchant['city']}: {purchase['amount']} {currency}") as note:
-            answer = self._pay(purchase)
+        with self.step(f"{prefix}{merchant['name']}, {merchant['city']}: {purchase['amount']} {currency}") as note:
+            answer = self.pay(purchase)
             expected = ("APPROVE" if reason == "approved" else "DECLINE", reason)
             require(f"paying {purchase['amount']} at {merchant['name']}", expected, (answer["decision"], answer["reason"]))
             note.outcome = "approved" if reason == "approved" else f"declined: {reason}"
         return answer
 
     def _repeat(self) -> None:
-        with self._step("The network lost an answer and asks again with the same id") as note:
-            first = self._pay({**self._script["everyday"], "amount": "1.50"})
+        with self.step("The network lost an answer and asks again with the same id") as note:
+            first = self.pay({**self._script["everyday"], "amount": "1.50"})
             # A repetition is the same request to the letter, its time included.
-            again = self._network.authorize(first["request"])
+            again = self.network.authorize(first["request"])
             require("the first decision", "approved", first["reason"])
             for name in ("transaction_id", "decision", "reason", "decided_at"):
                 require(f"the repeated answer's {name}", first[name], again[name])
@@ -188,13 +194,13 @@ class Story:
     def _freeze_and_thaw(self) -> None:
         purchase = self._script["everyday"]
         path = f"/cards/{self._cards[purchase['card']]['id']}"
-        with self._step("She freezes the travel card") as note:
-            frozen = self._client.post(f"{path}/freeze", {"reason": "left it in a taxi"})
+        with self.step("She freezes the travel card") as note:
+            frozen = self.client.post(f"{path}/freeze", {"reason": "left it in a taxi"})
             require("the frozen card's status", "FROZEN", frozen["status"])
             note.outcome = "frozen"
         self._buy(purchase, "card_frozen")
-        with self._step("She found it and unfreezes it") as note:
-            active = self._client.post(f"{path}/unfreeze")
+        with self.step("She found it and unfreezes it") as note:
+            active = self.client.post(f"{path}/unfreeze")
             require("the unfrozen card's status", "ACTIVE", active["status"])
             note.outcome = "active again"
         self._buy(purchase, "approved")
@@ -205,9 +211,9 @@ class Story:
     def _change_limits(self) -> None:
         purchase = self._script["everyday"]
         path = f"/cards/{self._cards[purchase['card']]['id']}/limits"
-        with self._step("She lifts the hourly limit and lowers the one per purchase") as note:
+        with self.step("She lifts the hourly limit and lowers the one per purchase") as note:
             wanted = {"velocity_per_hour": None, "per_transaction": "2.00", "time_zone": "Europe/Lisbon"}
-            changed = self._client.put(path, wanted)
+            changed = self.client.put(path, wanted)
             require("the new limit", "2.00", changed["per_transaction"])
             note.outcome = (
                 f"{changed['windows']['daily']['remaining']} left until {changed['windows']['daily']['resets_at'][:16]}"
@@ -217,8 +223,8 @@ class Story:
 
     def _look_at_the_number(self) -> None:
         card = self._cards[self._script["everyday"]["card"]]
-        with self._step("She looks at the card's number, in a frame of the processor's") as note:
-            reveal = self._client.post(f"/cards/{card['id']}/reveal", status=201)
+        with self.step("She looks at the card's number, in a frame of the processor's") as note:
+            reveal = self.client.post(f"/cards/{card['id']}/reveal", status=201)
             view = httpx.get(reveal["url"], follow_redirects=True, trust_env=False)
             shown = _CARD_NUMBER.search(re.sub(r"(?<=[0-9])[ \xa0](?=[0-9])", "", view.text))
             require("the number shown ends as the card's", card["last_four"], shown.group(0)[-4:] if shown else None)
@@ -228,17 +234,17 @@ class Story:
 
     def _replace(self) -> None:
         purchase = self._script["everyday"]
-        with self._step("Now it was stolen: she has it replaced") as note:
+        with self.step("Now it was stolen: she has it replaced") as note:
             old = self._cards[purchase["card"]]
-            issued = self._client.post(f"/cards/{old['id']}/replace", {"reason": "stolen"}, status=201)
-            self._cards["replacement"] = self._client.get(f"/cards/{issued['id']}")
+            issued = self.client.post(f"/cards/{old['id']}/replace", {"reason": "stolen"}, status=201)
+            self._cards["replacement"] = self.client.get(f"/cards/{issued['id']}")
             require("the card it replaces", old["id"], issued["replaces"])
             note.outcome = f"the new one ends in {issued['last_four']}"
         self._buy({**purchase, "amount": "1.00"}, "card_cancelled", "The thief, at ")
         self._buy({**purchase, "amount": "1.00", "card": "replacement"}, "approved", "She, at ")
 
     def _history(self) -> None:
-        with self._step("She reads her history, newest first, page by page") as note:
+        with self.step("She reads her history, newest first, page by page") as note:
             for name, card in self._cards.items():
                 told = list(self._pages(f"/cards/{card['id']}/transactions"))
                 happened = [decision for decision in self.summary.decisions if decision.card == name]
@@ -257,7 +263,7 @@ class Story:
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         query: dict[str, str | int] = {"limit": _PAGE}
         while True:
-            page = self._client.get(path, **query)
+            page = self.client.get(path, **query)
             require(f"a page of {path} holds no more than asked for", True, len(page["data"]) <= _PAGE)
             yield from page["data"]
             if not page["pagination"]["has_more"]:
@@ -265,7 +271,7 @@ class Story:
             query["cursor"] = page["pagination"]["next_cursor"]
 
     def _webhooks(self) -> None:
-        with self._step("Her server has every event, each with a valid signature") as note:
+        with self.step("Her server has every event, each with a valid signature") as note:
             approved = sum(one.decision == "APPROVE" for one in self.summary.decisions)
             wanted = {
                 "card.created": len(self._cards),
@@ -276,6 +282,7 @@ class Story:
                 "card.replaced": 1,
                 "transaction.authorized": approved,
                 "transaction.declined": len(self.summary.decisions) - approved,
+                **self._life.told,
             }
             arrived = self._receiver.wait_for(wanted, _DELIVERED_WITHIN_S)
             require("events that arrived", Counter(wanted), arrived)

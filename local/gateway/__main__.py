@@ -13,6 +13,7 @@ import uvicorn
 
 from cardwright.kernel.rows import Capability, Http, Row, Url
 from local.gateway.invoker import Handlers, Invoker, log_failure
+from local.gateway.limits import allow_open_files
 from local.gateway.protocol import ProblemProtocol
 from local.gateway.rest import RestApp
 from local.gateway.url import UrlApp
@@ -94,6 +95,7 @@ def main() -> None:
     listener = socket.socket(fileno=arguments.fd)
     listener.setblocking(False)
     sys.setswitchinterval(0.001)
+    allow_open_files()
     app = build(arguments.door, load_rows(arguments.catalogue), arguments.threads)
     asyncio.run(serve(app, listener, lambda _: tell_ready(arguments.ready_fd)))
     sys.stdout.flush()

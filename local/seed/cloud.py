@@ -1,4 +1,4 @@
-"""Keys, secrets and queues in the AWS emulator; running it again changes nothing that exists."""
+"""Keys, secrets, queues and buckets in the AWS emulator; running it again changes nothing that exists."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,6 +14,7 @@ from local.lambda_context import ACCOUNT, REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
@@ -26,29 +27,34 @@ _KEYS: Final[dict[str, tuple[_Spec, _Usage]]] = {
     "signing": ("RSA_2048", "SIGN_VERIFY"),
 }
 _DLQ_RETENTION_S: Final = 14 * 24 * 3600
+# As infra/objects.py has them in AWS; the emulator removes nothing by itself.
+_BUCKETS: Final = ("exports",)
 
 
 @dataclass(frozen=True, slots=True)
 class CloudResources:
-    """Names the handlers' environment needs: key ARNs by purpose, queue URLs by logical name."""
+    """Names the handlers' environment needs: key ARNs by purpose, queue URLs and bucket names by logical name."""
 
     keys: dict[str, str]
     queues: dict[str, str]
+    buckets: dict[str, str]
 
 
 def seed_cloud(endpoint: str, rows: Iterable[Row], documents: Mapping[str, Mapping[str, Any]]) -> CloudResources:
-    """Make what is missing: KMS keys under aliases, `documents` as secrets, each Queue row's queue with its DLQ."""
+    """Make what is missing: KMS keys under aliases, `documents` as secrets, each Queue row's queue with its DLQ, buckets."""
     session = boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key=ACCOUNT, region_name=REGION)
     config = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 3}, proxies={})
     kms = session.client("kms", endpoint_url=endpoint, config=config)
     secrets = session.client("secretsmanager", endpoint_url=endpoint, config=config)
     sqs = session.client("sqs", endpoint_url=endpoint, config=config)
-    with ThreadPoolExecutor(3) as pool:
+    s3 = session.client("s3", endpoint_url=endpoint, config=config)
+    with ThreadPoolExecutor(4) as pool:
         keys = pool.submit(_keys, kms)
         kept = pool.submit(_secrets, secrets, documents)
         queues = pool.submit(_queues, sqs, [row for row in rows if isinstance(row, Queue)])
+        buckets = pool.submit(_buckets, s3)
         kept.result()
-        return CloudResources(keys.result(), queues.result())
+        return CloudResources(keys.result(), queues.result(), buckets.result())
 
 
 def _keys(kms: "KMSClient") -> dict[str, str]:
@@ -98,3 +104,22 @@ def _queue(sqs: "SQSClient", name: str, attributes: dict[str, str]) -> str:
         return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]  # names by the API
     sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)  # type: ignore[arg-type]  # names by the API
     return url
+
+
+def _buckets(s3: "S3Client") -> dict[str, str]:
+    """Make the buckets that are not there, closed to the public."""
+    names = {purpose: f"cardwright-local-{purpose}" for purpose in _BUCKETS}
+    known = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    for name in names.values():
+        if name not in known:
+            s3.create_bucket(Bucket=name)
+        s3.put_public_access_block(
+            Bucket=name,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+    return names

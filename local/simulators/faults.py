@@ -42,11 +42,14 @@ class PartyFaults(BaseModel):
 
 
 class ProcessorFaults(PartyFaults):
-    """The processor can also get a card wrong, and refuse with a status that says all is well."""
+    """The processor can also get a card wrong, refuse with a status that says all is well, and tell events late or too often."""
 
     wrong_currency: bool = Field(False, description="Cards are made and answered in another currency than asked for")
     wrong_bin: bool = Field(False, description="Cards are made and answered under another BIN than asked for")
     error_inside: bool = Field(False, description="Every call is answered 200 with an error in its body, nothing done")
+    late_ms: int = Field(0, ge=0, le=3_600_000, description="Events of transactions are sent so much later")
+    double_reversal: bool = Field(False, description="Every reversal is told once more, as another event")
+    answer_lost_rate: float = Field(0.0, ge=0, le=1, description="Share of events whose answer it never sees: sent again")
 
 
 class Faults(BaseModel):

@@ -1,5 +1,6 @@
 """Decisions while the cache is gone, slow or lying, and while the database does not answer."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from decimal import Decimal
 import psycopg
 import pytest
 
+from cardwright.authorizations.rules import AuthorizationRequest, Profile
 from cardwright.authorizations.service import AuthorizationService, decision_key
 from cardwright.authorizations.service.entries import entry_keys
 from cardwright.cards.rules import profile_key
+from cardwright.compose.authorization import CACHE_BUDGET_S
 from cardwright.kernel.clock import FixedClock
 from cardwright.kernel.secret import Secret
+from cardwright.platform import cache as cache_module
 from cardwright.platform.cache import Cache
 from cardwright.platform.entries import seal, unseal
 from cardwright.platform.ids import IdSource
@@ -68,6 +72,18 @@ def test_a_silent_cache_costs_its_budget_and_changes_no_answer(database_url: str
         engine(as_role(database_url, "app"), Cache(f"redis://127.0.0.1:{server.port}", budget_s=0.02)) as service,
     ):
         behave(service, database_url)
+
+
+def test_a_slow_cache_is_waited_for_once_and_then_left_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "REST_S", 3600.0)
+    with (
+        listening(None) as server,
+        engine(as_role(database_url, "app"), Cache(f"redis://127.0.0.1:{server.port}", budget_s=CACHE_BUDGET_S)) as service,
+    ):
+        card = add_card(database_url)
+        assert [service.evaluate(request(card.token)).reason for _ in range(5)] == ["approved"] * 5
+        # One question in one connection: neither the other decisions nor what they leave behind wait for it.
+        assert (server.connections, len(server.heard)) == (1, 1)
 
 
 def test_a_cache_that_talks_nonsense_changes_no_answer(database_url: str) -> None:
@@ -131,9 +147,10 @@ def test_noise_under_our_keys_counts_as_nothing(database_url: str, cache: Cache,
         assert service.evaluate(wanted) == first
 
 
-def test_a_profile_that_promises_more_than_the_row_cannot_spend_it(database_url: str, cache: Cache) -> None:
-    card = add_card(database_url, per_transaction="50.00", daily="60.00")
-    with engine(as_role(database_url, "app"), cache) as service:
+def test_a_profile_that_promises_more_than_the_row_cannot_spend_it(fresh_database: str, cache: Cache) -> None:
+    # A database of its own: what was decided on a lie is another decision when it is made again (fix_replays).
+    card = add_card(fresh_database, per_transaction="50.00", daily="60.00")
+    with engine(as_role(fresh_database, "app"), cache) as service:
         assert service.evaluate(request(card.token, "1.00")).reason == "approved"
         version, told = held_profile(cache, card)
         hold(cache, profile_key(card.token), f"{version} {json.dumps(told | {'per_transaction': '999.00'})}")
@@ -216,3 +233,33 @@ def test_the_answer_is_remembered_for_minutes_and_the_profile_for_longer(databas
     assert replies is not None
     answer, profile = (timedelta(seconds=int(str(reply))) for reply in replies)
     assert timedelta(minutes=4) < answer <= timedelta(minutes=5) < profile <= timedelta(minutes=15)
+
+
+def test_round_trips_end_when_patience_does(database_url: str, cache: Cache) -> None:
+    card = add_card(database_url)
+    asked: list[int] = []
+
+    class ChangesTheCard:
+        def activity_key(self, card_token: str) -> str:
+            return f"card:{{{card_token}}}:activity"
+
+        def score(self, wanted: AuthorizationRequest, profile: Profile, activity: bytes | None) -> int:
+            asked.append(profile.config_version)
+            set_limits(database_url, card)
+            return 0
+
+    database, clock = as_role(database_url, "app"), FixedClock(NOW)
+    # Each look at the watch finds a second gone: the third try would begin after two and a half.
+    seconds = itertools.count()
+    service = AuthorizationService(
+        database,
+        cache,
+        clock,
+        IdSource(clock),
+        ChangesTheCard(),
+        secrets=lambda: SECRETS,
+        monotonic_ns=lambda: next(seconds) * 1_000_000_000,
+    )
+    decision = service.evaluate(request(card.token))
+    database.close()
+    assert (decision.reason, decision.final, asked) == ("issuer_unavailable", False, [1, 2])

@@ -20,6 +20,7 @@ from cardwright.platform.postgres import Actor
 from cardwright.platform.secrets import SecretStore
 from cardwright.ratelimit.service import RateLimiter
 from cardwright.transactions.service import TransactionService
+from cardwright.transactions.service.parked import ParkedEvents
 from tests.fakes.card_world import CardWorld
 
 
@@ -59,6 +60,7 @@ class ApiWorld:
         self.ratelimit = RateLimiter(self.cache, self.clock, self.ids, enabled=False)
         self.cards = world.service
         self.transactions = TransactionService(self.database, self.cards)
+        self.parked_events = ParkedEvents(self.database, self.clock)
         self.principals: dict[str, Principal] = {}
         self.identity = self
 

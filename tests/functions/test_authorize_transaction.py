@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -42,8 +43,8 @@ def extension() -> Iterator[Extension]:
         yield served
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, cache_url: str, extension: Extension) -> Iterator[None]:
+@contextmanager
+def composed(monkeypatch: pytest.MonkeyPatch, database_url: str, cache_url: str, extension: Extension) -> Iterator[None]:
     """The function's variables, and nothing composed before or after."""
     for name, value in {
         "CARDWRIGHT_STAGE": "local",
@@ -62,6 +63,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, cache_url: s
     resources.database(Capability.DATABASE_APP, compose.DATABASE_BUDGET_S).close()
     resources.cache_client(2.0).close()
     forget()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, cache_url: str, extension: Extension) -> Iterator[None]:
+    """The same around every test."""
+    with composed(monkeypatch, database_url, cache_url, extension):
+        yield
 
 
 @pytest.fixture

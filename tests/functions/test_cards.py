@@ -58,6 +58,8 @@ def test_a_created_card_is_answered_with_its_place_and_version(api: ApiWorld, to
         "velocity_per_hour": 5,
         "merchant_categories": {"allow": [], "deny": ["7801", "7995"]},
         "usage": "single",
+        "funding": "limits",
+        "balance": None,
         "program_id": str(api.world.program.program_id),
         "replaces": None,
         "replaced_by": None,

@@ -52,6 +52,8 @@ def test_a_new_cards_limits_are_the_programs(api: ApiWorld, token: str, card_id:
             "monthly": {"spent": "0.00", "remaining": "5000.00", "resets_at": "2026-12-01T00:00:00.000Z"},
         },
         "velocity": {"used": 0, "remaining": 5},
+        "funding": "limits",
+        "balance": None,
     }
 
 
@@ -85,6 +87,8 @@ def test_limits_are_changed_field_by_field(api: ApiWorld, token: str, card_id: s
             "monthly": {"spent": "0.00", "remaining": "2000.50", "resets_at": "2026-11-30T23:00:00.000Z"},
         },
         "velocity": None,
+        "funding": "limits",
+        "balance": None,
     }
     later = api.ask(put, token, {"daily": "400.00", "merchant_categories": {"deny": []}}, card_id=card_id).json
     assert (later["daily"], later["per_transaction"], later["velocity_per_hour"]) == ("400.00", "100.00", None)

@@ -40,6 +40,7 @@ FILLERS: Json = {
     "last_name": "Lovelace",
     "date_of_birth": "1990-12-10",
     "country": "FR",
+    "note": "seen to by hand",
     "type": "passport",
     "number": "X1234567",
     "url": "https://hooks.example.com/cards",

@@ -23,16 +23,30 @@ WRITERS = {
     "card_tokens": "cards",
     "card_fingerprints": "cards",
     "card_limits": "cards",
+    "card_configurations": "cards",
     "card_issuances": "cards",
     "card_batches": "cards",
     "card_batch_items": "cards",
     "card_reveals": "cards",
     "processor_sweeps": "cards",
     "processor_findings": "cards",
+    "ledger_postings": "ledger",
+    "ledger_entries": "ledger",
+    "ledger_checks": "ledger",
     "card_transactions": "transactions",
+    "transaction_events": "transactions",
+    "unmatched_processor_events": "transactions",
     "unmatched_authorizations": "authorizations",
+    "transaction_search": "transactions",
+    "transaction_exports": "transactions",
     "outbox": "outbox",
     "idempotency_keys": "idempotency",
+    "settlement_sources": "settlement",
+    "settlement_runs": "settlement",
+    "settlement_files": "settlement",
+    "settled_events": "settlement",
+    "processor_transactions": "settlement",
+    "settlement_cases": "settlement",
     "webhook_subscriptions": "webhooks",
     "webhook_deliveries": "webhooks",
     "webhook_attempts": "webhooks",
@@ -42,15 +56,25 @@ FUNCTIONS = {
     "append_audit": "audit",
     "set_card_limits": "cards",
     "continue_spend": "cards",
+    "carry_funds": "cards",
+    "post_to_ledger": "ledger",
+    "keep_card_configuration": "cards",
+    "move_spend": "cards",
     "replace_card_number": "cards",
     "confirm_email": "identity",
     "try_mfa_challenge": "identity",
     "rotate_session": "identity",
     "record_authorization": "authorizations",
     "record_unmatched_authorization": "authorizations",
+    "record_told_transaction": "transactions",
 }
 # The one decision locks the spend row and writes the transaction in the same statement (DESIGN section 4).
-ALLOWED = {("record_authorization", "card_limits"), ("record_authorization", "card_transactions")}
+# So does what the network made without asking: its row is a link of the chain whose head stands in the spend row.
+ALLOWED = {
+    ("record_authorization", "card_limits"),
+    ("record_authorization", "card_transactions"),
+    ("record_told_transaction", "card_limits"),
+}
 # The runner's own ledger notes when a file was applied; nothing is decided by it.
 RUNNER = "shared/cardwright/platform/migrate.py"
 SQL_ROOMS = re.compile(r"shared/cardwright/\w+/store(\.py|/\w+\.py)|shared/cardwright/platform/(postgres|migrate)\.py")

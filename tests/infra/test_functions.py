@@ -30,6 +30,7 @@ MARKS = {
     Capability.KYC_INBOUND: ("secretsmanager:GetSecretValue", "RefKycInbound"),
     Capability.MESSAGES: ("ses:SendEmail", ":identity/"),
     Capability.EVENT_QUEUE: ("sqs:SendMessage", ""),
+    Capability.EXPORTS: ("s3:PutObject", "-exports-"),
 }
 DEPLOYED = [row for row in CATALOGUE if not (isinstance(row, Http) and row.local_only)]
 
@@ -46,8 +47,15 @@ def _statements(templates: Templates, row: Row) -> list[dict[str, Any]]:
 
 
 def _grants(statement: dict[str, Any], action: str, resource: str) -> bool:
-    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-    return action in actions and resource in canonical(statement["Resource"])
+    return action in _listed(statement["Action"]) and resource in canonical(statement["Resource"])
+
+
+def _listed(actions: str | list[str]) -> list[str]:
+    return actions if isinstance(actions, list) else [actions]
+
+
+def _exports(templates: Templates) -> str:
+    return f"{templates.stage.prefix}-exports-{templates.stage.account}-{templates.stage.region}"
 
 
 def test_every_row_is_a_function_and_the_reverse(templates: Templates) -> None:
@@ -133,12 +141,25 @@ def test_no_grant_is_wider_than_one_resource(templates: Templates) -> None:
             assert statement["Effect"] == "Allow"
             assert statement["Resource"] != "*"
             assert "*" not in canonical(statement["Action"])
-            if "logs:PutLogEvents" not in statement["Action"]:
+            if statement["Resource"] == f"arn:aws:s3:::{_exports(templates)}/transactions/*":
+                # Files of jobs, each under a name of its own: what may be done with them, and with nothing else there is.
+                assert {*_listed(statement["Action"])} <= {"s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"}
+            elif "logs:PutLogEvents" not in statement["Action"]:
                 assert "*" not in canonical(statement["Resource"])
 
 
 def test_one_function_alone_may_read_a_card_number() -> None:
     assert [row.name for row in CATALOGUE if Capability.VAULT_DECRYPT in row.needs] == ["reencrypt_card_numbers"]
+
+
+def test_one_function_writes_exports_and_one_other_hands_them_out(templates: Templates) -> None:
+    reading = [
+        row.name for row in DEPLOYED if any(_grants(found, "s3:GetObject", "-exports-") for found in _statements(templates, row))
+    ]
+    writing = [
+        row.name for row in DEPLOYED if any(_grants(found, "s3:PutObject", "-exports-") for found in _statements(templates, row))
+    ]
+    assert (sorted(reading), writing) == (["get_transaction_export", "run_transaction_exports"], ["run_transaction_exports"])
 
 
 def test_consumers_report_single_failures(templates: Templates) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cardwright.transactions.rules.exports import KEPT
 from infra import check
 from infra.data import PROXY_ROLES
 from infra.objects import NEVER
@@ -39,6 +40,15 @@ def test_nobody_can_shorten_the_lock(templates: Templates) -> None:
     assert int(days) == templates.stage.evidence_days
     assert denials["NoWeakerMode"]["Condition"] == {"StringEquals": {"s3:object-lock-mode": "GOVERNANCE"}}
     assert "s3:DeleteBucketPolicy" in denials["OnlyTheDeploymentChangesThis"]["Action"]
+
+
+def test_exported_files_are_encrypted_and_gone_after_a_week(templates: Templates) -> None:
+    (bucket,) = [found for found in templates.properties("AWS::S3::Bucket") if "-exports-" in str(found.get("BucketName"))]
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", KEPT.days)
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
 
 
 def test_buckets_speak_tls_only_and_to_nobody_in_public(templates: Templates) -> None:

@@ -121,6 +121,8 @@ def test_buckets_and_every_object_version_are_the_same_after_a_kill(tmp_path: Pa
         part = s3.upload_part(Bucket="plain", Key="parts", UploadId=upload, PartNumber=1, Body=b"part")["ETag"]
         parts = {"Parts": [{"ETag": part, "PartNumber": 1}]}
         s3.complete_multipart_upload(Bucket="plain", Key="parts", UploadId=upload, MultipartUpload=parts)
+        begun = s3.create_multipart_upload(Bucket="plain", Key="begun")["UploadId"]
+        s3.upload_part(Bucket="plain", Key="begun", UploadId=begun, PartNumber=1, Body=b"part")
         s3.create_bucket(Bucket="dropped")
         s3.delete_bucket(Bucket="dropped")
         before = s3.list_object_versions(Bucket="archive")
@@ -140,6 +142,11 @@ def test_buckets_and_every_object_version_are_the_same_after_a_kill(tmp_path: Pa
         assert s3.get_object(Bucket="plain", Key="kept")["Body"].read() == b"last"
         assert s3.get_object(Bucket="plain", Key="parts")["Body"].read() == b"part"
         assert {found["Key"] for found in s3.list_objects_v2(Bucket="plain")["Contents"]} == {"kept", "parts"}
+        # Parts are not kept, and S3's own answer says so.
+        lost = {"Bucket": "plain", "Key": "begun", "UploadId": begun}
+        refused("NoSuchUpload", s3.upload_part, **lost, PartNumber=2, Body=b"part")
+        refused("NoSuchUpload", s3.complete_multipart_upload, **lost, MultipartUpload=parts)
+        refused("NoSuchUpload", s3.abort_multipart_upload, **lost)
 
 
 # Object Lock

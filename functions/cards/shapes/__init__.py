@@ -3,7 +3,7 @@
 from functions.cards.shapes.batches import CardBatchRequest, CardBatchResponse
 from functions.cards.shapes.cards import CardChangeRequest, CardCreateRequest, CardResponse, CardStateRequest
 from functions.cards.shapes.findings import ProcessorFindingResponse
-from functions.cards.shapes.limits import CardLimitsRequest, CardLimitsResponse
+from functions.cards.shapes.limits import CardLimitsRequest, CardLimitsResponse, SignedAmount
 from functions.cards.shapes.moments import ForceAfter, moment
 from functions.cards.shapes.reveals import RevealRequest, RevealResponse
 
@@ -20,5 +20,6 @@ __all__ = [
     "ProcessorFindingResponse",
     "RevealRequest",
     "RevealResponse",
+    "SignedAmount",
     "moment",
 ]

@@ -14,7 +14,7 @@ from cardwright.http.fields import Amount, Currency, FreeText, StrictModel, Time
 from cardwright.identity.rules import Principal
 from cardwright.kernel.errors import FieldValueError
 from cardwright.kernel.rows import Role
-from functions.cards.shapes.limits import MerchantCategoryList
+from functions.cards.shapes.limits import CardBalanceResponse, Funding, MerchantCategoryList, funding_of
 
 
 def _calendar_day(value: Any) -> Any:
@@ -137,6 +137,8 @@ class CardResponse(BaseModel):
     velocity_per_hour: int | None = Field(description="Approvals in any hour; null is off.")
     merchant_categories: MerchantCategoriesResponse
     usage: Usage
+    funding: Funding
+    balance: CardBalanceResponse | None = Field(description="null where limits alone fund the card.")
     program_id: UUID
     replaces: UUID | None = Field(description="The card this one was issued in place of.")
     replaced_by: UUID | None = Field(description="The card that was issued in place of this one.")
@@ -170,6 +172,8 @@ class CardResponse(BaseModel):
                 allow=list(card.merchant_categories.allow), deny=list(card.merchant_categories.deny)
             ),
             usage=card.usage,
+            funding=funding_of(card),
+            balance=CardBalanceResponse.of(card.funds),
             program_id=card.program_id,
             replaces=card.replaces_card_id,
             replaced_by=card.replaced_by_card_id,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 from cardwright.cards.rules import (
     CATEGORY_GROUPS,
@@ -13,6 +13,7 @@ from cardwright.cards.rules import (
     VELOCITY_MAX,
     Card,
     Channel,
+    Funds,
     LimitsChange,
     ListsChange,
     WindowUse,
@@ -72,6 +73,13 @@ TimeZone = Annotated[
 MerchantCategoryList = Annotated[list[MerchantCategory], Field(max_length=LIST_MAX)]
 CountryList = Annotated[list[Country], Field(max_length=LIST_MAX)]
 ChannelList = Annotated[list[Channel], Field(max_length=LIST_MAX)]
+
+# As an amount, and below zero where somebody owes.
+SignedAmount = Annotated[
+    Decimal,
+    PlainSerializer(lambda value: f"{value:.2f}", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?(0|[1-9][0-9]{0,11})\.[0-9]{2}$", "examples": ["-12.34"]}),
+]
 
 
 class _Partial(StrictModel):
@@ -205,6 +213,30 @@ class VelocityResponse(BaseModel):
     remaining: int
 
 
+Funding = Annotated[
+    Literal["limits", "balance"],
+    Field(description="`limits`: they alone bound what is spent. `balance`: money loaded onto the card does too."),
+]
+
+
+class CardBalanceResponse(BaseModel):
+    """Money on a card that a balance funds, in its currency."""
+
+    loaded: SignedAmount = Field(description="Loaded and not spent; what is held is still in it.")
+    held: Amount = Field(description="Held for authorizations that are pending.")
+    available: SignedAmount = Field(description="Below zero when the network posted more than there was.")
+
+    @classmethod
+    def of(cls, funds: Funds | None) -> Self | None:
+        """The document of a card's funds; none for a card that its limits alone fund."""
+        return None if funds is None else cls(loaded=funds.balance, held=funds.held, available=funds.available)
+
+
+def funding_of(card: Card) -> Literal["limits", "balance"]:
+    """What funds a card."""
+    return "limits" if card.funds is None else "balance"
+
+
 class CardLimitsResponse(BaseModel):
     """Limits and settings of a card and what remains of them, in its currency."""
 
@@ -220,6 +252,8 @@ class CardLimitsResponse(BaseModel):
     version: int = Field(description="The card's.")
     windows: WindowsResponse
     velocity: VelocityResponse | None = Field(description="null where velocity is not limited.")
+    funding: Funding
+    balance: CardBalanceResponse | None = Field(description="null where limits alone fund the card.")
 
     @classmethod
     def of(cls, card: Card, spend: Spend, now: datetime) -> Self:
@@ -241,6 +275,8 @@ class CardLimitsResponse(BaseModel):
             version=card.version,
             windows=WindowsResponse(daily=WindowResponse.of(daily), monthly=WindowResponse.of(monthly)),
             velocity=_velocity(controls.velocity_per_hour, spend, now),
+            funding=funding_of(card),
+            balance=CardBalanceResponse.of(card.funds),
         )
 
 

@@ -29,7 +29,7 @@ CREATE INDEX IF NOT EXISTS authorizations_card ON authorizations (card_token, se
 _ISSUER_TIMEOUT_S: Final = 2.0
 _LONGEST_HOLD_S: Final = 0.5
 _OK: Final = 200
-_MERCHANTS: Final[dict[str, dict[str, Any]]] = {
+MERCHANTS: Final[dict[str, dict[str, Any]]] = {
     "USD": {
         "id": "m_2041",
         "name": "Maple Street Grocers",
@@ -90,7 +90,7 @@ class Exchange:
     latency_ms: float
 
 
-def _coordinates(merchant: dict[str, Any]) -> dict[str, Any]:
+def coordinates(merchant: dict[str, Any]) -> dict[str, Any]:
     """The merchant with its coordinates as JSON numbers again; only amounts must keep their text."""
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in merchant.items()}
 
@@ -146,7 +146,7 @@ class Network:
             "merchant_amount": amount if given is None else str(given),
             "merchant_currency": wanted.merchant_currency or wanted.currency,
             "partial_approval": wanted.partial_approval,
-            "merchant": _MERCHANTS.get(wanted.currency, _MERCHANTS["USD"]) | _coordinates(wanted.merchant or {}),
+            "merchant": MERCHANTS.get(wanted.currency, MERCHANTS["USD"]) | coordinates(wanted.merchant or {}),
             "channel": wanted.channel,
             "device_id": wanted.device_id,
             "ip": wanted.ip,

@@ -1,6 +1,10 @@
-"""What the engine asks of others: a risk score. Fraud rules implement it; without an implementation nothing is scored."""
+"""What the engine asks of others: a risk score, and to give a hold back.
+
+Fraud rules implement the first; without an implementation nothing is scored. The life of transactions does the second.
+"""
 
 from typing import Protocol
+from uuid import UUID
 
 from cardwright.authorizations.rules import AuthorizationRequest, Profile
 
@@ -14,4 +18,15 @@ class RiskScorer(Protocol):
 
     def score(self, request: AuthorizationRequest, profile: Profile, activity: bytes | None) -> int:
         """Return the risk score; pure and without I/O."""
+        ...
+
+
+class HoldReturn(Protocol):
+    """Gives back holds the network never got an approval for."""
+
+    def void(self, card_id: UUID, transaction_id: UUID) -> bool:
+        """Give a hold back, unless the network has the approval or has told of it since; harmless a second time.
+
+        True when it was given back now. Raises UnavailableError: then nothing is known, and it is to be done again.
+        """
         ...

@@ -1,20 +1,37 @@
-"""SQL of the authorization engine: the profile, and the one function that records a decision."""
+"""SQL of the authorization engine: the profile, the one function that records a decision, and decisions as they were recorded."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from cardwright.authorizations.rules import AuthorizationRequest, Profile
+from cardwright.authorizations.rules import Allowances, AuthorizationRequest, Counters, Profile
 from cardwright.cards.rules import category_codes
 from cardwright.kernel.errors import BrokenInvariantError
-from cardwright.platform.postgres import Database, Row, UniqueViolation
+from cardwright.platform.postgres import Database, Row, Transaction, UniqueViolation
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision and what it was made on: the transaction's row, the card's token, its configuration then, the counters seen.
+
+    `profile` and `allowances` are None where the configuration is not there.
+    """
+
+    row: Row
+    card_token: str
+    profile: Profile | None
+    allowances: Allowances | None
+    counters: Counters
 
 
 def find_profile(database: Database, card_token: str) -> Profile | None:
     """Load what the engine must know of a card, by the processor's token; merchant categories as codes, groups taken apart."""
     row = database.call("SELECT * FROM find_authorization_profile(%s)", (card_token,))
-    if row is None:
-        return None
+    return None if row is None else _profile(row)
+
+
+def _profile(row: Row) -> Profile:
     return Profile(
         card_id=row["card_id"],
         user_id=row["user_id"],
@@ -33,7 +50,10 @@ def find_profile(database: Database, card_token: str) -> Profile | None:
     )
 
 
-_RECORD = "SELECT * FROM record_authorization(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::smallint, %s, %s, %s)"
+_RECORD = (
+    "SELECT * FROM record_authorization(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::smallint, %s, %s, %s, %s, %s, "
+    "%s::smallint)"
+)
 
 
 def record(
@@ -49,11 +69,14 @@ def record(
     day_start: datetime,
     month_start: datetime,
     now: datetime,
+    hold_expires_at: datetime,
+    rule_version: int,
 ) -> Row:
     """Record a decision in one statement, committed when it returns; gives outcome, transaction_id, reason, approved_amount, ...
 
     `detail` is JSON text. Parameters go as text, which the driver passes on without a look: the function's signature types them.
-    Safe to run again: the same id finds the first run's row. Raises UnavailableError.
+    Outcomes are those of the function: recorded, repeated, reused, voided, stale. Safe to run again: the same id finds the first
+    run's row. Raises UnavailableError.
     """
     parameters = (
         str(profile.card_id),
@@ -73,6 +96,9 @@ def record(
         day_start.isoformat(),
         month_start.isoformat(),
         now.isoformat(),
+        request.partial_approval,
+        hold_expires_at.isoformat(),
+        rule_version,
     )
     try:
         return _one(database.call(_RECORD, parameters))
@@ -105,3 +131,44 @@ def _one(row: Row | None) -> Row:
     if row is None:
         raise BrokenInvariantError("the recording function returned no row")
     return row
+
+
+_STORED = (
+    "SELECT t.*, v.processor_card_token, k.config_version AS known_version, k.status AS card_status, "
+    "k.currency AS card_currency, k.expiry_year, k.expiry_month, k.per_transaction, k.daily, k.monthly, k.velocity_per_hour, "
+    "k.time_zone, k.usage, k.merchant_categories, k.countries, k.channels "
+    "FROM card_transactions t JOIN virtual_cards v ON v.card_id = t.card_id "
+    "LEFT JOIN card_configurations k ON k.card_id = t.card_id AND k.config_version = t.config_version "
+    "WHERE t.card_id = %s AND t.type IN ('authorization', 'incremental') AND t.rule_version > 0"
+)
+
+
+def get_decision(tx: Transaction, card_id: UUID, transaction_id: UUID) -> StoredDecision | None:
+    """Load one decision with what it was made on; None for what we did not decide, or not under rules that have a version."""
+    row = tx.fetch_one(_STORED + " AND t.transaction_id = %s", (card_id, transaction_id))
+    return None if row is None else _stored(row)
+
+
+def list_decisions(tx: Transaction, card_id: UUID, after: int, limit: int) -> list[StoredDecision]:
+    """Decisions of a card in the order of its chain, from behind the place `after`."""
+    rows = tx.fetch_all(_STORED + " AND t.chain_seq > %s ORDER BY t.chain_seq LIMIT %s", (card_id, after, limit))
+    return [_stored(row) for row in rows]
+
+
+def _stored(row: Row) -> StoredDecision:
+    known = row["known_version"] is not None
+    return StoredDecision(
+        row,
+        row["processor_card_token"],
+        _profile({**row, "status": row["card_status"], "currency": row["card_currency"]}) if known else None,
+        Allowances(row["daily"], row["monthly"], row["velocity_per_hour"], row["usage"]) if known else None,
+        Counters(
+            row["seen_day_spent"],
+            row["seen_month_spent"],
+            row["seen_approvals"],
+            row["seen_velocity_at"],
+            row["seen_locked_merchant_id"],
+            row["seen_available"],
+            row["continued"],
+        ),
+    )

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from cardwright.identity.service import IdentityService
     from cardwright.kyc.ports import KycProvider
     from cardwright.kyc.service import KycEvents, KycService
+    from cardwright.ledger.service import LedgerBooks
     from cardwright.platform.keys import DataKeys, SigningKeys
     from cardwright.programs.service import ProgramAdministration
     from cardwright.ratelimit.service import RateLimiter
+    from cardwright.settlement.service import SettlementDesk
     from cardwright.transactions.service import TransactionService
+    from cardwright.transactions.service.exports import TransactionExports
+    from cardwright.transactions.service.inbound import ProcessorEvents
+    from cardwright.transactions.service.life import TransactionLife
+    from cardwright.transactions.service.parked import ParkedEvents
     from cardwright.webhooks.ports import Sender
     from cardwright.webhooks.service import WebhookService
 
@@ -133,11 +139,69 @@ class Api(CardRoot):
         return ProgramAdministration(self.database, self.clock)
 
     @cached_property
+    def ledger(self) -> "LedgerBooks":
+        """The ledger, to read."""
+        from cardwright.ledger.service import LedgerBooks
+
+        return LedgerBooks(self.database)
+
+    @cached_property
     def transactions(self) -> "TransactionService":
         """What cards were used for."""
         from cardwright.transactions.service import TransactionService
 
         return TransactionService(self.database, self.cards)
+
+    @cached_property
+    def transaction_life(self) -> "TransactionLife":
+        """What becomes of transactions; written under role worker, for no user."""
+        from cardwright.transactions.service.life import TransactionLife
+
+        self._require(Capability.DATABASE_WORKER)
+        return TransactionLife(resources.database(Capability.DATABASE_WORKER), self.clock, self.ids)
+
+    @cached_property
+    def processor_events(self) -> "ProcessorEvents":
+        """Events the issuer processor sends, in the scheme of the one that the secret names beside what it signs with.
+
+        The secret is {"secrets": [...], "processor": "lithic"}; where no processor is named, the scheme is our own (CONTRACT).
+        Raises UnavailableError, and BrokenInvariantError for a processor that there is none of.
+        """
+        from cardwright.compose.processors import inbound_scheme
+        from cardwright.transactions.service.inbound import ProcessorEvents
+
+        self._require(Capability.PROCESSOR_INBOUND)
+        secret = environment.variable(Capability.PROCESSOR_INBOUND, "CARDWRIGHT_PROCESSOR_INBOUND_SECRET")
+        named = resources.secrets().get(secret).reveal().get("processor", "simulated")
+        return ProcessorEvents(
+            self.transaction_life,
+            self.clock,
+            scheme=inbound_scheme(self.settings, str(named)),
+            secrets=lambda: resources.signing_secrets(secret),
+        )
+
+    @cached_property
+    def transaction_exports(self) -> "TransactionExports":
+        """Histories as files."""
+        from cardwright.transactions.service.exports import TransactionExports
+
+        return TransactionExports(
+            self.database, self.clock, self.ids, cards=self.cards, objects=lambda: self._objects(Capability.EXPORT_LINKS)
+        )
+
+    @cached_property
+    def parked_events(self) -> "ParkedEvents":
+        """What the processor told of nothing we know."""
+        from cardwright.transactions.service.parked import ParkedEvents
+
+        return ParkedEvents(self.database, self.clock)
+
+    @cached_property
+    def settlement_desk(self) -> "SettlementDesk":
+        """Cases and runs of settlement."""
+        from cardwright.settlement.service import SettlementDesk
+
+        return SettlementDesk(self.database, self.clock)
 
     @cached_property
     def webhooks(self) -> "WebhookService":

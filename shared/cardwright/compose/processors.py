@@ -1,4 +1,7 @@
-"""Which issuer processor a stage has. Vendors' SDKs are heavy: the one that is named is imported, and no other."""
+"""Which issuer processor a stage has, and how that one signs what it sends us.
+
+Vendors' SDKs are heavy: the adapter that is named is imported, and no other.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +13,7 @@ from cardwright.providers.proven import PROCESSORS
 
 if TYPE_CHECKING:
     from cardwright.cards.ports import Processor
+    from cardwright.transactions.ports import InboundScheme
 
 NAMES = frozenset({"simulated", "lithic", "stripe", "marqeta"})
 
@@ -49,3 +53,25 @@ def processor(settings: Settings, named: str, url: str, secret: Callable[[], Map
             from cardwright.providers.processor_simulated import SimulatedProcessor
 
             return SimulatedProcessor(url, lambda: credentials().api_keys)
+
+
+def inbound_scheme(settings: Settings, named: str) -> "InboundScheme":
+    """How the processor called `named` signs and words its events. Raises BrokenInvariantError as `require_startable` does."""
+    require_startable(settings.stage, named)
+    match named:
+        case "lithic":
+            from cardwright.providers.inbound_lithic import LithicInbound
+
+            return LithicInbound()
+        case "stripe":
+            from cardwright.providers.inbound_stripe import StripeInbound
+
+            return StripeInbound()
+        case "marqeta":
+            from cardwright.providers.inbound_marqeta import MarqetaInbound
+
+            return MarqetaInbound()
+        case _:
+            from cardwright.providers.inbound_standard import StandardInbound
+
+            return StandardInbound()

@@ -13,6 +13,7 @@ from cardwright.platform.ids import IdSource
 
 if TYPE_CHECKING:
     from cardwright.platform.keys import Sealer
+    from cardwright.platform.objects import ObjectStore
 
 
 class Root:
@@ -49,3 +50,10 @@ class Root:
         self._require(Capability.SEALING_SECRET)
         name = environment.variable(Capability.SEALING_SECRET, "CARDWRIGHT_SEALING_SECRET")
         return Sealer(resources.secrets(), name)
+
+    def _objects(self, capability: Capability) -> "ObjectStore":
+        """The bucket that a capability opens."""
+        from cardwright.platform.objects import ObjectStore
+
+        self._require(capability)
+        return ObjectStore(environment.variable(capability, "CARDWRIGHT_EXPORTS_BUCKET"))

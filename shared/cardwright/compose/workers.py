@@ -13,12 +13,17 @@ from cardwright.kernel.rows import Capability
 from cardwright.platform.postgres import Database
 
 if TYPE_CHECKING:
+    from cardwright.authorizations.service.unanswered import UnansweredHolds
     from cardwright.cards.service.numbers import CardNumberRotation
     from cardwright.kyc.ports import KycProvider
     from cardwright.kyc.service import KycService
+    from cardwright.ledger.service import LedgerCheck
     from cardwright.outbox.service import OutboxRelay
     from cardwright.platform.egress import Egress
     from cardwright.platform.queue import QueueSender
+    from cardwright.settlement.service import Reconciliation
+    from cardwright.transactions.service.export_runs import ExportRunner
+    from cardwright.transactions.service.life import TransactionLife
     from cardwright.webhooks.service import WebhookService, WebhookWorker
 
 
@@ -52,6 +57,13 @@ class Workers(CardRoot):
         return CardNumberRotation(self.database, self.vault, self.clock, self.ids)
 
     @cached_property
+    def ledger_check(self) -> "LedgerCheck":
+        """Looks whether the ledger holds."""
+        from cardwright.ledger.service import LedgerCheck
+
+        return LedgerCheck(self.database, self.clock)
+
+    @cached_property
     def event_queue(self) -> "QueueSender":
         """The queue events go to."""
         from cardwright.platform.queue import QueueSender
@@ -66,6 +78,42 @@ class Workers(CardRoot):
         from cardwright.transactions.service import TransactionEvents
 
         return OutboxRelay(self.database, [OutboxEvents(), TransactionEvents()], self.event_queue, self.clock)
+
+    @cached_property
+    def transaction_life(self) -> "TransactionLife":
+        """What happens to transactions after they were decided."""
+        from cardwright.transactions.service.life import TransactionLife
+
+        return TransactionLife(self.database, self.clock, self.ids)
+
+    @cached_property
+    def unanswered_holds(self) -> "UnansweredHolds":
+        """Gives back holds of answers that never arrived."""
+        from cardwright.authorizations.service.unanswered import UnansweredHolds
+
+        self._require(Capability.PROCESSOR_INBOUND)
+        secret = environment.variable(Capability.PROCESSOR_INBOUND, "CARDWRIGHT_PROCESSOR_INBOUND_SECRET")
+        return UnansweredHolds(self.cache, self.transaction_life, self.clock, secrets=lambda: resources.signing_secrets(secret))
+
+    @cached_property
+    def export_runs(self) -> "ExportRunner":
+        """Writes exported histories to files."""
+        from cardwright.transactions.service.export_runs import ExportRunner
+
+        return ExportRunner(self.database, self.clock, self._objects(Capability.EXPORTS))
+
+    @cached_property
+    def reconciliation(self) -> "Reconciliation":
+        """Compares what we know with what the processor that CARDWRIGHT_PROCESSOR names tells of its side."""
+        from cardwright.compose.settlement import settlement_source
+        from cardwright.settlement.service import Reconciliation
+
+        self._require(Capability.PROCESSOR)
+        named = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR")
+        url = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_URL")
+        secret = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_API_SECRET")
+        source = settlement_source(self.settings, named, url, lambda: resources.secrets().get(secret).reveal())
+        return Reconciliation(self.database, self.clock, self.ids, self.transaction_life, named, source)
 
     @cached_property
     def egress(self) -> "Egress":

@@ -71,7 +71,8 @@ class Endpoint(Generic[ApiT]):
     ) -> Callable[[Operation], Operation]:
         """Register the function that answers this row; its signature is its contract.
 
-        `errors` names the codes of each status beyond those every endpoint of its audience has.
+        `errors` names the codes of each status beyond those every endpoint of its audience has. `media_type` is that of a 200
+        which no model describes; with a `response` too, that one is the answer of `status`.
         """
         row = self.row
 
@@ -87,13 +88,13 @@ class Endpoint(Generic[ApiT]):
                 methods=[row.method],
                 response_model=response,
                 # Said for the document alone: a redirect or a page has no JSON.
-                response_class=JSONResponse if status < 300 and media_type == "application/json" else Response,
+                response_class=JSONResponse if status < 300 and (response or media_type == "application/json") else Response,
                 status_code=status,
                 operation_id=row.name,
                 summary=row.summary,
                 description=description,
                 tags=list(row.tags),
-                responses=openapi.responses(row, errors or {}, media_type if response is None else None),
+                responses=openapi.responses(row, errors or {}, media_type),
                 openapi_extra=openapi.described(row),
             )
             return function

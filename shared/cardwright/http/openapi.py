@@ -60,7 +60,7 @@ def _codes(row: Http, extra: Mapping[int, list[str]]) -> dict[int, list[str]]:
 
 
 def responses(row: Http, extra: Mapping[int, list[str]], media_type: str | None) -> dict[int | str, dict[str, Any]]:
-    """The problem answers of a row, each with its codes; `media_type` names a success body that is not described by a model."""
+    """The problem answers of a row, each with its codes; `media_type` names a 200 that is not described by a model."""
     answers: dict[int | str, dict[str, Any]] = {
         status: {
             "description": "Codes: " + ", ".join(f"`{name}`" for name in names),

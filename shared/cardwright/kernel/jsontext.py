@@ -1,6 +1,7 @@
 """JSON as text in: numbers never pass through float, and nothing PostgreSQL could not store gets through."""
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -28,15 +29,19 @@ def _storable(value: Any) -> bool:
     return True
 
 
+# Built once: json.loads with options builds a decoder for every call.
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins)
+# A text as a JSON string, quotes included; ASCII only. For the few documents that are written too often to build an encoder each.
+quote: Callable[[str], str] = json.encoder.encode_basestring_ascii
+
+
 def parse(body: bytes) -> Any:
     """Parse JSON (RFC 8259, UTF-8); numbers become int or Decimal.
 
     Raises InvalidRequestError json_invalid for NaN, Infinity, names that stand twice, deep nesting, NUL and lone surrogates.
     """
     try:
-        value = json.loads(
-            body.decode("utf-8"), parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins
-        )
+        value = _DECODER.decode(body.decode("utf-8"))
         # Only an escape can bring in NUL or half a surrogate pair.
         if b"\\u" in body and not _storable(value):
             raise ValueError("text that cannot be stored")

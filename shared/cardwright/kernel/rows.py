@@ -21,6 +21,8 @@ class Capability(StrEnum):
     MAC_KEY = "mac_key"
     SEALING_SECRET = "sealing_secret"  # noqa: S105 - the name of a capability
     EVENT_QUEUE = "event_queue"
+    EXPORTS = "exports"
+    EXPORT_LINKS = "export_links"
     PROCESSOR = "processor"
     PROCESSOR_INBOUND = "processor_inbound"
     KYC = "kyc"

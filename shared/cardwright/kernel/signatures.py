@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from cardwright.kernel.errors import BrokenInvariantError, UnauthenticatedError
 from cardwright.kernel.secret import Secret
@@ -43,7 +44,9 @@ def verify(
     Header names are compared without case. Raises UnauthenticatedError with code signature_missing,
     timestamp_out_of_range or signature_invalid, and BrokenInvariantError for a secret of ours that cannot be read.
     """
-    given = {name.lower(): value for name, value in headers.items()}
+    given = headers
+    if not (ID_HEADER in given and TIMESTAMP_HEADER in given and SIGNATURE_HEADER in given):
+        given = {name.lower(): value for name, value in headers.items()}
     message_id, timestamp = given.get(ID_HEADER, ""), given.get(TIMESTAMP_HEADER, "")
     signatures = given.get(SIGNATURE_HEADER, "")
     if not (message_id and timestamp and signatures):
@@ -64,6 +67,11 @@ def verify(
 
 
 def _mac(secret: Secret[str], signed: bytes) -> bytes:
+    return hmac.digest(_key(secret), signed, hashlib.sha256)
+
+
+@lru_cache(maxsize=64)
+def _key(secret: Secret[str]) -> bytes:
     text = secret.reveal()
     try:
         key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
@@ -71,4 +79,4 @@ def _mac(secret: Secret[str], signed: bytes) -> bytes:
         raise BrokenInvariantError("A signing secret is not base64.") from error
     if not text.startswith(SECRET_PREFIX) or not key:
         raise BrokenInvariantError("A signing secret has not the shape it must have.")
-    return hmac.digest(key, signed, hashlib.sha256)
+    return key

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ses import SESClient
     from mypy_boto3_sqs import SQSClient
@@ -21,6 +22,19 @@ _CONFIG = Config(
     retries={"total_max_attempts": 3, "mode": "standard"},
     max_pool_connections=50,
 )
+# S3 is asked by workers that move megabytes, and joins the parts of an upload in one call. Its endpoint in the network answers to
+# the region's own name, links are signed as SSE-KMS wants them, and checksums are the caller's to send.
+_CONFIGS = {
+    "s3": _CONFIG.merge(
+        Config(
+            read_timeout=30,
+            signature_version="s3v4",
+            s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+    )
+}
 
 
 class _Clients:
@@ -37,7 +51,7 @@ class _Clients:
                 if self._session is None:
                     self._session = boto3.Session()
                 make = cast("Callable[..., object]", self._session.client)
-                self._made[service] = make(service, config=_CONFIG)
+                self._made[service] = make(service, config=_CONFIGS.get(service, _CONFIG))
             return self._made[service]
 
     def forget(self) -> None:
@@ -54,6 +68,8 @@ def client(service: Literal["kms"]) -> "KMSClient": ...
 def client(service: Literal["sqs"]) -> "SQSClient": ...
 @overload
 def client(service: Literal["ses"]) -> "SESClient": ...
+@overload
+def client(service: Literal["s3"]) -> "S3Client": ...
 @overload
 def client(service: Literal["secretsmanager"]) -> "SecretsManagerClient": ...
 def client(service: str) -> Any:

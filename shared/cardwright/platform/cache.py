@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,37 +22,62 @@ Reply = bytes | int | None | list["Reply"] | Exception
 REST_S = 1.0
 
 
-def _pack(command: Command) -> bytes:
-    # hiredis states the type of a one-element tuple, though it packs any length.
-    packed: bytes = hiredis.pack_command(cast("tuple[Argument]", command))
-    return packed
+# A wait set earlier serves as long as it is no longer than what is left, give or take so much of it.
+_NEAR = 0.9
 
 
 class _Connection:
-    """One socket with its parser and the number of replies still owed for commands sent without waiting."""
+    """One socket with its parser and the number of replies still owed for commands sent without waiting.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Waits are bounded by the kernel (SO_RCVTIMEO, SO_SNDTIMEO), which spares a poll before every send and receive that Python's
+    own timeouts make. TLS keeps Python's: its sockets ask again for ever after a wait that the kernel ended.
+    """
+
+    def __init__(self, sock: socket.socket, budget_s: float) -> None:
         self.sock = sock
-        self.reader = hiredis.Reader()
+        self._reader = hiredis.Reader()
         self.owed = 0
+        self._budget_s = budget_s
+        self._native = not isinstance(sock, ssl.SSLSocket)
+        self._wait_s = 0.0
+        if self._native:
+            sock.settimeout(None)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(budget_s))
 
     def send(self, commands: Sequence[Command]) -> None:
-        self.sock.sendall(b"".join(_pack(command) for command in commands))
+        # hiredis states the type of a one-element tuple, though it packs any length.
+        packed = [hiredis.pack_command(cast("tuple[Argument]", command)) for command in commands]
+        if not self._native:
+            self.sock.settimeout(self._budget_s)
+        self.sock.sendall(packed[0] if len(packed) == 1 else b"".join(packed))
         self.owed += len(commands)
 
     def receive(self, deadline: float) -> Reply:
-        while (reply := self.reader.gets()) is False:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the cache is over its budget")
-            self.sock.settimeout(remaining)
+        while (reply := self._reader.gets()) is False:
+            self._bound(deadline - time.monotonic())
             chunk = self.sock.recv(65536)
             if not chunk:
                 raise ConnectionError("the cache closed the connection")
-            self.reader.feed(chunk)
+            self._reader.feed(chunk)
         self.owed -= 1
         answer: Reply = reply
         return answer
+
+    def _bound(self, remaining: float) -> None:
+        """Let the next receive wait no longer than this. Raises TimeoutError when nothing is left."""
+        if remaining <= 0:
+            raise TimeoutError("the cache is over its budget")
+        if not self._native:
+            self.sock.settimeout(remaining)
+        elif not remaining * _NEAR <= self._wait_s <= remaining / _NEAR:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(remaining))
+            self._wait_s = remaining
+
+
+def _timeval(seconds: float) -> bytes:
+    """A struct timeval; never zero, which would mean for ever."""
+    microseconds = max(1, int(seconds * 1_000_000))
+    return struct.pack("@ll", microseconds // 1_000_000, microseconds % 1_000_000)
 
 
 def _converse(connection: _Connection, commands: Sequence[Command], deadline: float) -> list[Reply]:
@@ -120,7 +146,6 @@ class Cache:
         if connection is None:
             return
         try:
-            connection.sock.settimeout(self._budget_s)
             connection.send(commands)
         except OSError:
             self._drop()
@@ -162,7 +187,7 @@ class Cache:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self._address[0])
-            connection = _Connection(sock)
+            connection = _Connection(sock, self._budget_s)
             user, password = self._credentials() if self._credentials else (self._user, self._password)
             if password:
                 login: Command = ("AUTH", user, password) if user else ("AUTH", password)

@@ -7,6 +7,7 @@ cardholder an administrator. What has no MAC that holds counts as absent.
 import hashlib
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cardwright.kernel.secret import Secret
 
@@ -21,6 +22,12 @@ def seal(keys: Sequence[Secret[bytes]], key: str, value: bytes) -> bytes:
 
 def unseal(keys: Sequence[Secret[bytes]], key: str, entry: bytes) -> bytes | None:
     """The value of an entry that one of the keys sealed for this cache key, else None."""
+    return _opened(tuple(keys), key, entry)
+
+
+@lru_cache(maxsize=4096)
+def _opened(keys: tuple[Secret[bytes], ...], key: str, entry: bytes) -> bytes | None:
+    """What is read again and again, such as a card's profile, is checked once: the same octets have the same answer."""
     value, mac = entry[:-_MAC_BYTES], entry[-_MAC_BYTES:]
     held = False
     for one in keys:

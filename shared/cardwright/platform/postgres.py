@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, generators, pq, waiting
 from psycopg.abc import PQGen
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -23,6 +25,8 @@ Row = dict[str, Any]
 Parameters = Sequence[Any] | Mapping[str, Any]
 UniqueViolation = errors.UniqueViolation
 
+# As psycopg's cursors do: text or binary, whichever a type's dumper does best.
+_AS_BEST = (PyFormat.AUTO,) * 64
 # The server says these while it restarts or fails over; with lost connections they mean "not now".
 _NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError)
 
@@ -41,6 +45,7 @@ class _Connection(psycopg.Connection[Row]):
     """A connection whose waits end at a deadline, because a proxied server takes no cancel request."""
 
     budget_s: float = 4.0
+    _adapter: Transformer | None = None
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """Run a libpq exchange, giving up after the budget: the socket is closed and the outcome is unknown."""
@@ -52,6 +57,49 @@ class _Connection(psycopg.Connection[Row]):
             if time.monotonic() >= deadline:
                 self.pgconn.finish()
             raise
+
+    def call(self, sql: str, parameters: Sequence[Any]) -> Row | None:
+        """Run one statement by itself and return its first row: what `execute` does, without a cursor to build and throw away."""
+        statement, placeholders = _numbered(sql)
+        if len(parameters) != placeholders:
+            raise psycopg.ProgrammingError(f"{placeholders} placeholders, {len(parameters)} parameters")
+        if self._adapter is None:
+            # Kept: what it learns about types to dump and load holds for the connection.
+            self._adapter = Transformer(self)
+        adapter, pgconn = self._adapter, self.pgconn
+        values = adapter.dump_sequence(parameters, _AS_BEST[:placeholders])
+        pgconn.send_query_params(statement, values, adapter.types, adapter.formats)
+        try:
+            # In slices, so that a signal is heard meanwhile.
+            results = waiting.wait(generators.execute(pgconn), pgconn.socket, 0.1, self.budget_s)
+        except errors.Error:
+            raise
+        except BaseException:
+            # Interrupted half way: what comes next on this connection would be the answer to this statement.
+            pgconn.finish()
+            raise
+        result = results[0]
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise errors.error_from_result(result) if result.status == pq.ExecStatus.FATAL_ERROR else _no_rows()
+        if result.ntuples == 0:
+            return None
+        adapter.set_pgresult(result)
+        row = adapter.load_row(0, tuple)
+        return {(result.fname(number) or b"").decode(): value for number, value in enumerate(row)}
+
+
+@lru_cache(maxsize=64)
+def _numbered(sql: str) -> tuple[bytes, int]:
+    """A statement with $1, $2, ... for its %s, and how many there are."""
+    parts = sql.split("%s")
+    if any("%" in part for part in parts):
+        raise psycopg.ProgrammingError("a statement run by itself knows no placeholder but %s")
+    text = parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], 1))
+    return text.encode(), len(parts) - 1
+
+
+def _no_rows() -> psycopg.Error:
+    return psycopg.ProgrammingError("the statement gives no rows")
 
 
 class Transaction:
@@ -98,8 +146,8 @@ class Database:
             return connection, True
         return self._connect(), False
 
-    def call(self, sql: str, parameters: Parameters = ()) -> Row | None:
-        """Run one statement by itself, committed when it returns; one round trip.
+    def call(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """Run one statement by itself, committed when it returns; one round trip. Gives its first row, None when there is none.
 
         Only for statements that may safely run twice: after a lost connection it is tried once more, unless the budget is spent.
         Raises UnavailableError when the database does not answer.
@@ -107,13 +155,13 @@ class Database:
         connection, reused = self._current()
         deadline = time.monotonic() + self._budget_s
         try:
-            return connection.execute(sql.encode(), parameters).fetchone()
+            return connection.call(sql, parameters)
         except _NOT_NOW as error:
             connection.close()
             if not reused or time.monotonic() >= deadline or isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
                 raise UnavailableError("The database does not answer.", code="database_unavailable") from error
         try:
-            return self._connect().execute(sql.encode(), parameters).fetchone()
+            return self._connect().call(sql, parameters)
         except _NOT_NOW as error:
             raise UnavailableError("The database does not answer.", code="database_unavailable") from error
 

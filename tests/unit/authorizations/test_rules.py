@@ -1,5 +1,6 @@
 """The guards in their order, as a table, and the windows of a calendar."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -12,22 +13,24 @@ from cardwright.cards.rules import windows
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 # Each row breaks its own guard and every later one, so its reason shows that it stands before them.
-#   status     expiry   currency  amount  mcc   country  channel     reason
+#   status     expiry   score  currency  amount  mcc   country  channel     reason
 GUARDS = """
-    FROZEN     2026-10  EUR       99.00   7995  KP       atm         card_frozen
-    CANCELLED  2026-10  EUR       99.00   7995  KP       atm         card_cancelled
-    EXPIRED    2030-12  EUR       99.00   7995  KP       atm         card_expired
-    ACTIVE     2026-10  EUR       99.00   7995  KP       atm         card_expired
-    ACTIVE     2030-12  EUR       99.00   7995  KP       atm         currency_mismatch
-    ACTIVE     2030-12  USD       99.00   7995  KP       atm         per_transaction_limit_exceeded
-    ACTIVE     2030-12  USD       50.00   7995  KP       atm         merchant_category_blocked
-    ACTIVE     2030-12  USD       50.00   5411  KP       atm         country_blocked
-    ACTIVE     2030-12  USD       50.00   5411  FR       atm         channel_blocked
-    ACTIVE     2030-12  USD       50.00   5411  FR       ecommerce   -
-    ACTIVE     2026-11  USD       50.00   5411  FR       recurring   -
-    ACTIVE     2030-12  USD       50.00   5411  FR       -           channel_blocked
-    ACTIVE     2030-12  USD       0.00    5411  FR       chip        -
-    ACTIVE     2030-12  USD       50.01   5411  FR       chip        per_transaction_limit_exceeded
+    FROZEN     2026-10  100    EUR       99.00   7995  KP       atm         card_frozen
+    CANCELLED  2026-10  100    EUR       99.00   7995  KP       atm         card_cancelled
+    EXPIRED    2030-12  100    EUR       99.00   7995  KP       atm         card_expired
+    ACTIVE     2026-10  100    EUR       99.00   7995  KP       atm         card_expired
+    ACTIVE     2030-12  90     EUR       99.00   7995  KP       atm         fraud_suspected
+    ACTIVE     2030-12  89     EUR       99.00   7995  KP       atm         currency_mismatch
+    ACTIVE     2030-12  0      USD       99.00   7995  KP       atm         per_transaction_limit_exceeded
+    ACTIVE     2030-12  -      USD       50.00   7995  KP       atm         merchant_category_blocked
+    ACTIVE     2030-12  -      USD       50.00   5411  KP       atm         country_blocked
+    ACTIVE     2030-12  -      USD       50.00   5411  FR       atm         channel_blocked
+    ACTIVE     2030-12  89     USD       50.00   5411  FR       ecommerce   -
+    ACTIVE     2026-11  -      USD       50.00   5411  FR       recurring   -
+    ACTIVE     2030-12  -      USD       50.00   5411  FR       -           channel_blocked
+    ACTIVE     2030-12  -      USD       0.00    5411  FR       chip        -
+    ACTIVE     2030-12  -      USD       50.01   5411  FR       chip        per_transaction_limit_exceeded
+    ACTIVE     2030-12  90     USD       0.00    5411  FR       chip        fraud_suspected
 """
 ROWS = [line.split() for line in GUARDS.strip().splitlines()]
 
@@ -62,11 +65,19 @@ def asked(
 
 @pytest.mark.parametrize("row", ROWS, ids=["-".join(row) for row in ROWS])
 def test_the_first_guard_that_declines_names_the_reason(row: list[str]) -> None:
-    status, expiry, currency, amount, mcc, country, channel, reason = row
+    status, expiry, score, currency, amount, mcc, country, channel, reason = row
     year, month = expiry.split("-")
     card = profile(status=status, expiry_year=int(year), expiry_month=int(month))
     request = asked(amount, mcc, country, None if channel == "-" else channel, currency)
-    assert decide(request, card, NOW) == (None if reason == "-" else Reason(reason))
+    risk = None if score == "-" else int(score)
+    assert decide(request, card, risk, NOW) == (None if reason == "-" else Reason(reason))
+
+
+def test_where_a_part_is_welcome_the_limit_per_transaction_caps_and_does_not_decline() -> None:
+    request = replace(asked("99.00"), partial_approval=True)
+    assert decide(request, profile(), None, NOW) is None
+    assert decide(replace(request, partial_approval=False), profile(), None, NOW) is Reason.PER_TRANSACTION_LIMIT_EXCEEDED
+    assert decide(replace(request, merchant=Merchant("7995")), profile(), None, NOW) is Reason.MERCHANT_CATEGORY_BLOCKED
 
 
 @pytest.mark.parametrize(
@@ -83,15 +94,15 @@ def test_an_allow_list_names_all_that_is_accepted(
     allowed: tuple[str, ...], denied: tuple[str, ...], mcc: str, blocked: bool
 ) -> None:
     card = profile(categories_allowed=frozenset(allowed), categories_denied=frozenset(denied))
-    assert (decide(asked(mcc=mcc), card, NOW) is Reason.MERCHANT_CATEGORY_BLOCKED) == blocked
+    assert (decide(asked(mcc=mcc), card, None, NOW) is Reason.MERCHANT_CATEGORY_BLOCKED) == blocked
 
 
 def test_what_is_not_told_is_refused_only_where_some_are_named() -> None:
-    assert decide(asked(country=None), profile(countries_denied=frozenset()), NOW) is None
-    assert decide(asked(country=None), profile(), NOW) is Reason.COUNTRY_BLOCKED
-    assert decide(asked(channel=None), profile(channels_denied=frozenset()), NOW) is None
-    assert decide(asked(channel=None), profile(), NOW) is Reason.CHANNEL_BLOCKED
-    assert decide(asked(country=None), profile(countries_allowed=frozenset({"FR"})), NOW) is Reason.COUNTRY_BLOCKED
+    assert decide(asked(country=None), profile(countries_denied=frozenset()), None, NOW) is None
+    assert decide(asked(country=None), profile(), None, NOW) is Reason.COUNTRY_BLOCKED
+    assert decide(asked(channel=None), profile(channels_denied=frozenset()), None, NOW) is None
+    assert decide(asked(channel=None), profile(), None, NOW) is Reason.CHANNEL_BLOCKED
+    assert decide(asked(country=None), profile(countries_allowed=frozenset({"FR"})), None, NOW) is Reason.COUNTRY_BLOCKED
 
 
 def test_a_card_is_good_through_the_last_moment_of_its_month() -> None:
@@ -99,8 +110,8 @@ def test_a_card_is_good_through_the_last_moment_of_its_month() -> None:
     end = datetime(2027, 1, 1, tzinfo=UTC)
     assert expires_at(2026, 12) == end
     assert expires_at(2026, 11) == datetime(2026, 12, 1, tzinfo=UTC)
-    assert decide(asked(), card, end - timedelta(microseconds=1)) is None
-    assert decide(asked(), card, end) is Reason.CARD_EXPIRED
+    assert decide(asked(), card, None, end - timedelta(microseconds=1)) is None
+    assert decide(asked(), card, None, end) is Reason.CARD_EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -129,4 +140,4 @@ def test_windows_begin_at_local_midnight(now: str, zone: str, day: str, month: s
 
 
 def test_a_status_the_engine_does_not_know_is_no_reason_to_approve() -> None:
-    assert decide(asked(), profile(status="SUSPENDED"), NOW) == "card_cancelled"
+    assert decide(asked(), profile(status="SUSPENDED"), None, NOW) == "card_cancelled"

@@ -1,7 +1,10 @@
 """What leaves the process: log lines and metrics without card numbers, secrets or tokens."""
 
 import json
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
+from io import StringIO
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -93,3 +96,21 @@ def test_the_logger_redacts_messages_extras_and_tracebacks(capsys: pytest.Captur
     assert SPACED not in line
     assert json.loads(line)["level"] == "ERROR"
     assert "RuntimeError" in line
+
+
+@given(
+    st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3),
+    st.dictionaries(st.sampled_from(["Latency", "Decisions"]), st.tuples(st.integers() | st.floats(0, 1e6), st.just("Count"))),
+    st.none() | st.booleans() | st.text() | st.uuids() | st.lists(st.integers(), max_size=2),
+)
+def test_a_metrics_line_is_json_whatever_it_is_told(
+    dimensions: dict[str, str], told: dict[str, tuple[float, str]], value: object
+) -> None:
+    with redirect_stdout(StringIO()) as output:
+        metrics.emit(told, dimensions, AT, request_id=value)
+    line = json.loads(output.getvalue())
+    (described,) = line.pop("_aws")["CloudWatchMetrics"]
+    assert described["Dimensions"] == [list(dimensions)]
+    assert [metric["Name"] for metric in described["Metrics"]] == list(told)
+    shown = str(value) if isinstance(value, UUID) else value
+    assert line == {**dimensions, **{name: number for name, (number, _) in told.items()}, "request_id": shown}

@@ -1,17 +1,18 @@
 """One decision: cache, guards, one round trip to PostgreSQL, cache again without waiting (DESIGN section 4)."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from cardwright.authorizations import store
 from cardwright.authorizations.ports import RiskScorer
-from cardwright.authorizations.rules import AuthorizationRequest, Decision, Profile, Reason, decide
+from cardwright.authorizations.rules import RULE_VERSION, AuthorizationRequest, Decision, Profile, Reason, decide
 from cardwright.authorizations.service import entries
+from cardwright.authorizations.service.records import request_digest, write_detail
 from cardwright.cards.rules import profile_key, windows
 from cardwright.kernel.clock import Clock
 from cardwright.kernel.errors import UnavailableError
@@ -20,25 +21,31 @@ from cardwright.platform.cache import Cache
 from cardwright.platform.entries import seal, unseal
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database, Row
+from cardwright.transactions.rules.holds import hold_expires_at
 
-# Built once: json.dumps with options builds an encoder for every call.
-_JSON = json.JSONEncoder(separators=(",", ":"))
 REPLAY_S = 300
 PROFILE_S = 900
 ATTEMPTS = 4
+# So many transactions without an answer are remembered; of more, settlement's comparison tells (docs/decisions/0018).
+UNANSWERED_MAX = 100_000
 # All round trips of one decision together; the network gives up soon after.
 PATIENCE_NS = 2_500_000_000
 
 
 @dataclass(slots=True)
 class _Asked:
-    """One request on its way. `disbelieved` is what the cache held for the card's profile and is none of ours."""
+    """One request on its way. `disbelieved` is what the cache held for the card's profile and is none of ours.
+
+    `recording` names card and transaction while the database may have recorded them and has not said so.
+    """
 
     request: AuthorizationRequest
+    detail: str
     digest: bytes
     now: datetime
     keys: Sequence[Secret[bytes]]
     disbelieved: bytes = b""
+    recording: tuple[UUID, UUID] | None = None
 
 
 class AuthorizationService:
@@ -73,11 +80,14 @@ class AuthorizationService:
         Never raises for a database that does not answer: the decision is then issuer_unavailable and not final.
         """
         now = self._clock.now()
-        digest = request_digest(request)
+        detail = write_detail(request)
+        asked = _Asked(request, detail, request_digest(request, detail), now, ())
         try:
-            return self._evaluate(_Asked(request, digest, now, entries.entry_keys(self._secrets())))
+            asked.keys = entries.entry_keys(self._secrets())
+            return self._evaluate(asked)
         except UnavailableError:
-            return Decision(Reason.ISSUER_UNAVAILABLE, request.authorization_id, None, Decimal("0.00"), None, now, final=False)
+            self._remember_unanswered(asked)
+            return _unavailable(request.authorization_id, now)
 
     def _evaluate(self, asked: _Asked) -> Decision:
         request = asked.request
@@ -96,6 +106,9 @@ class AuthorizationService:
                 return self._unmatched(asked)
             score = None if self._scorer is None else self._scorer.score(request, profile, activity)
             row = self._record(asked, profile, score)
+            if row["outcome"] == "voided":
+                # The hold of an answer that never arrived was given back: to say approved now would promise money nobody holds.
+                return _unavailable(request.authorization_id, asked.now)
             if row["outcome"] != "stale":
                 decision = _from_row(row, request.authorization_id)
                 self._remember(asked, decision, profile if fresh else None, reused=row["outcome"] == "reused")
@@ -127,20 +140,28 @@ class AuthorizationService:
         return None, profile, activity
 
     def _record(self, asked: _Asked, profile: Profile, score: int | None) -> Row:
-        day_start, month_start = windows(asked.now, profile.time_zone)
-        return store.record(
+        request, now = asked.request, asked.now
+        day_start, month_start = windows(now, profile.time_zone)
+        transaction_id = self._ids.new()
+        reason = decide(request, profile, score, now)
+        asked.recording = profile.card_id, transaction_id
+        row = store.record(
             self._database,
             profile,
-            asked.request,
+            request,
             digest=asked.digest,
-            transaction_id=self._ids.new(),
-            reason=decide(asked.request, profile, asked.now),
-            detail=_detail(asked.request),
+            transaction_id=transaction_id,
+            reason=reason,
+            detail=asked.detail,
             risk_score=score,
             day_start=day_start,
             month_start=month_start,
-            now=asked.now,
+            now=now,
+            hold_expires_at=hold_expires_at(request.merchant.category_code, now),
+            rule_version=RULE_VERSION,
         )
+        asked.recording = None
+        return row
 
     def _unmatched(self, asked: _Asked) -> Decision:
         request = asked.request
@@ -172,38 +193,18 @@ class AuthorizationService:
         if commands:
             self._cache.send(commands)
 
-
-def request_digest(request: AuthorizationRequest) -> bytes:
-    """SHA-256 over what the request says; spacing, field order and unknown fields do not count."""
-    merchant = request.merchant
-    told = (
-        request.card_token, request.type, request.original_authorization_id, str(request.amount), request.currency,
-        str(request.merchant_amount), request.merchant_currency, request.partial_approval, merchant.id, merchant.name,
-        merchant.category_code, merchant.city, merchant.country, str(merchant.latitude), str(merchant.longitude),
-        request.channel, request.device_id, request.ip, request.occurred_at,
-    )  # fmt: skip
-    return hashlib.sha256(_JSON.encode(told).encode()).digest()
+    def _remember_unanswered(self, asked: _Asked) -> None:
+        """Note what may have been approved and was not answered so, for whoever gives the hold back (`unanswered`)."""
+        if asked.recording is None:
+            return
+        value = entries.write_unanswered(*asked.recording, asked.now)
+        entry = seal(asked.keys, entries.UNANSWERED_KEY, value.encode())
+        key = entries.UNANSWERED_KEY
+        self._cache.send([("RPUSH", key, entry), ("LTRIM", key, -UNANSWERED_MAX, -1)])
 
 
-def _detail(request: AuthorizationRequest) -> str:
-    merchant = request.merchant
-    told: dict[str, object] = {
-        "merchant": {
-            "id": merchant.id,
-            "name": merchant.name,
-            "category_code": merchant.category_code,
-            "city": merchant.city,
-            "country": merchant.country,
-            "latitude": None if merchant.latitude is None else str(merchant.latitude),
-            "longitude": None if merchant.longitude is None else str(merchant.longitude),
-        },
-        "channel": request.channel,
-        "occurred_at": request.occurred_at,
-    }
-    if request.merchant_amount is not None:
-        told["merchant_amount"] = str(request.merchant_amount)
-        told["merchant_currency"] = request.merchant_currency
-    return _JSON.encode(told)
+def _unavailable(authorization_id: str, now: datetime) -> Decision:
+    return Decision(Reason.ISSUER_UNAVAILABLE, authorization_id, None, Decimal("0.00"), None, now, final=False)
 
 
 def _from_row(row: Row, authorization_id: str) -> Decision:

@@ -1,4 +1,7 @@
-"""What the engine keeps in Valkey: decisions and profiles, each sealed (platform.entries), so that only our own is read back."""
+"""What the engine keeps in Valkey: decisions, profiles, and transactions left without an answer.
+
+Each is sealed (platform.entries), so that only our own is read back.
+"""
 
 import hashlib
 import hmac
@@ -18,6 +21,8 @@ _PROFILE_FIELDS = tuple(field.name for field in fields(Profile))
 _LISTS = ("categories_allowed", "categories_denied", "countries_allowed", "countries_denied", "channels_denied")
 # Keeps keys derived for entries apart from every other use of the secret. It can be no signed webhook: those have two dots.
 _PURPOSE = b"cache-entry"
+# A list, the oldest first, of transactions that may have been approved while the network was told issuer_unavailable.
+UNANSWERED_KEY = "authorizations:unanswered"
 
 # Keeps a late writer from putting an older profile over a newer one. What the writer found and could not believe (ARGV[4])
 # does not count: a forged high version would else keep every true profile out.
@@ -65,6 +70,21 @@ def read_decision(raw: bytes, digest: bytes, authorization_id: str) -> Decision 
             moment,
         )
     except (ValueError, ArithmeticError):
+        return None
+
+
+def write_unanswered(card_id: UUID, transaction_id: UUID, at: datetime) -> str:
+    """The value of a transaction left without an answer at a time."""
+    return f"{card_id}|{transaction_id}|{at.isoformat()}"
+
+
+def read_unanswered(raw: bytes) -> tuple[UUID, UUID, datetime] | None:
+    """Card, transaction and time of such a value; None for what is none."""
+    try:
+        card_id, transaction_id, stamp = raw.decode().split("|")
+        at = datetime.fromisoformat(stamp)
+        return None if at.tzinfo is None else (UUID(card_id), UUID(transaction_id), at)
+    except ValueError:
         return None
 
 

@@ -32,6 +32,7 @@ from cardwright.cards.rules.drift import (
     token_digest,
     too_many_unknown,
 )
+from cardwright.cards.rules.funds import Direction, Funds, FundsMovement, check_funds_amount, moved
 from cardwright.cards.rules.issuing import (
     CREATIONS_PER_HOUR,
     CREATIONS_QUOTA,
@@ -152,10 +153,13 @@ __all__ = [
     "CardWish",
     "Channel",
     "Controls",
+    "Direction",
     "Drift",
     "Expiry",
     "Failure",
     "FindingKind",
+    "Funds",
+    "FundsMovement",
     "IssuedCard",
     "ItemState",
     "KnownCard",
@@ -178,6 +182,7 @@ __all__ = [
     "carried_day",
     "carried_month",
     "category_codes",
+    "check_funds_amount",
     "check_release",
     "day_window",
     "differences",
@@ -193,6 +198,7 @@ __all__ = [
     "limits_for",
     "merchant_categories",
     "month_window",
+    "moved",
     "next_attempt",
     "open_card",
     "outranks",

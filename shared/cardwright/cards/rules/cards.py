@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from cardwright.cards.rules.funds import Funds
 from cardwright.cards.rules.issuing import Expiry, Usage
 from cardwright.cards.rules.limits import AllowDeny, Controls, Limits
 from cardwright.cards.rules.states import CardStatus
@@ -13,7 +14,8 @@ from cardwright.cards.rules.states import CardStatus
 class Card:
     """A card. `status_actor_role` and `status_reason_code` tell who gave it its status, and why.
 
-    `cancel_after`: cancelled then at the latest. `version` rises with every change of status, limits or label.
+    `cancel_after`: cancelled then at the latest. `version` rises with every change of status, limits or label. `funds` None:
+    its limits alone fund it.
     """
 
     card_id: UUID
@@ -29,6 +31,7 @@ class Card:
     label: str | None
     usage: Usage
     controls: Controls
+    funds: Funds | None = None
     replaces_card_id: UUID | None = None
     replaced_by_card_id: UUID | None = None
     cancel_after: datetime | None = None

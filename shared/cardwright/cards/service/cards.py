@@ -13,6 +13,8 @@ from cardwright.cards.rules import (
     CardBatch,
     CardStatus,
     FindingKind,
+    Funds,
+    FundsMovement,
     LimitsChange,
     Origin,
     ReasonCode,
@@ -21,6 +23,7 @@ from cardwright.cards.rules.drift import ProcessorFinding
 from cardwright.cards.service.batch_runs import BatchRunner
 from cardwright.cards.service.batches import BatchItem, CardBatches
 from cardwright.cards.service.drift import ProcessorComparison, count_open_findings
+from cardwright.cards.service.funding import CardFunding
 from cardwright.cards.service.issuing import IssueCard, Issuing
 from cardwright.cards.service.limits import CardLimits
 from cardwright.cards.service.replacing import CardReplacement
@@ -59,6 +62,7 @@ class CardService:
         self._issuing = Issuing(tools, creations_per_hour, retry)
         self._states = CardStates(tools, teller)
         self._limits = CardLimits(tools, teller)
+        self._funding = CardFunding(tools)
         self._replacement = CardReplacement(tools, self._issuing, self._states)
         self._batches = CardBatches(tools, self._issuing, batches_per_hour)
         self._batch_runner = BatchRunner(tools, self._issuing)
@@ -145,6 +149,16 @@ class CardService:
         UnavailableError.
         """
         return self._limits.update(actor, card_id, change, operation_id, if_match, require_step_up)
+
+    def move_funds(self, actor: Actor, card_id: UUID, movement: FundsMovement, *, operation_id: UUID) -> Funds:
+        """Load money onto a card that a balance funds, or withdraw what is free of it; returns what is on it now.
+
+        The operation id becomes the ledger posting's: run again it moves nothing. For administrators, as the database checks too.
+        Raises NotFoundError card_not_found; ConflictError card_not_funded_by_balance, card_state_conflict (to load a card that
+        has ended), insufficient_funds; UnprocessableError currency_mismatch, balance_too_large; InvalidFieldsError
+        amount_not_whole, amount_out_of_range; UnavailableError.
+        """
+        return self._funding.move(actor, card_id, movement, operation_id)
 
     def get_card(self, actor: Actor, card_id: UUID) -> Card:
         """Return a card of the actor's, or any card to staff. Raises NotFoundError card_not_found."""

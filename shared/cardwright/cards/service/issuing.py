@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 from cardwright.cards import rules
@@ -13,11 +14,13 @@ from cardwright.cards.rules import (
     CardStatus,
     CardWish,
     Controls,
+    Funds,
     IssuedCard,
     Origin,
     Usage,
     WantedLimits,
 )
+from cardwright.cards.service.funding import carry_over
 from cardwright.cards.service.tools import KEY_LIFE, LEASE, CardTools, card_event, found, spend_quota
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import issuances
@@ -34,6 +37,7 @@ from cardwright.kernel.errors import (
 from cardwright.outbox import service as outbox
 from cardwright.platform.postgres import Actor, Transaction, UniqueViolation
 from cardwright.platform.retries import Retry
+from cardwright.programs.rules import Funding
 from cardwright.programs.service import Program
 
 
@@ -162,6 +166,7 @@ class Issuing:
                 label=wish.label,
                 usage=wish.usage,
                 controls=wish.controls,
+                funds=Funds(Decimal(0), Decimal(0)) if program.funding == Funding.BALANCE else None,
                 replaces_card_id=issuance.replaces_card_id,
                 version=1,
                 last_operation_id=issuance.card_id,
@@ -189,6 +194,7 @@ class Issuing:
                 if issuance.state in ("ISSUED", "FAILED"):
                     return outcome(tx, issuance)
                 store.insert(tx, new)
+                card = carry_over(tx, card, card.created_at)
                 issuances.finish(tx, card.user_id, card.card_id, None, card.created_at)
                 outbox.append(tx, card_event(ids, "card.created", card))
                 if card.replaces_card_id is not None:

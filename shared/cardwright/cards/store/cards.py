@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from cardwright.cards.rules import AllowDeny, Card, CardStatus, Controls, Expiry, Limits, ProcessorState, Usage
+from cardwright.cards.rules import AllowDeny, Card, CardStatus, Controls, Expiry, Funds, Limits, ProcessorState, Usage
 from cardwright.platform.postgres import Jsonb, Row, Transaction
 
 _SELECT = (
@@ -13,7 +13,7 @@ _SELECT = (
     "c.last_four, c.processor_card_token, c.expiry_year, c.expiry_month, c.currency, c.label, c.usage, c.replaces_card_id, "
     "c.replaced_by_card_id, c.cancel_after, c.limits_version, c.processor_limits_version, c.version, c.last_operation_id, "
     "c.created_at, c.updated_at, l.per_transaction, l.daily, l.monthly, l.velocity_per_hour, l.time_zone, l.merchant_categories, "
-    "l.countries, l.channels FROM virtual_cards c JOIN card_limits l ON l.card_id = c.card_id "
+    "l.countries, l.channels, l.balance, l.held FROM virtual_cards c JOIN card_limits l ON l.card_id = c.card_id "
 )
 
 
@@ -121,12 +121,13 @@ def insert(tx: Transaction, new: NewCard) -> None:
     controls = card.controls
     tx.execute(
         "INSERT INTO card_limits (card_id, user_id, per_transaction, daily, monthly, velocity_per_hour, time_zone, "
-        "merchant_categories, countries, channels, usage, day_start, month_start) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "merchant_categories, countries, channels, usage, day_start, month_start, balance) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             card.card_id, card.user_id, controls.limits.per_transaction, controls.limits.daily, controls.limits.monthly,
             controls.velocity_per_hour, controls.time_zone, _lists(controls.merchant_categories), _lists(controls.countries),
             Jsonb({"deny": list(controls.channels_denied)}), card.usage.value, new.day_start, new.month_start,
+            None if card.funds is None else card.funds.balance,
         ),
     )  # fmt: skip
     if card.replaces_card_id is not None:
@@ -257,6 +258,8 @@ def _card(row: Row) -> Card:
         countries=_allow_deny(row.pop("countries")),
         channels_denied=tuple(row.pop("channels").get("deny", ())),
     )
+    balance, held = row.pop("balance"), row.pop("held")
+    funds = None if balance is None else Funds(balance, held)
     expiry = Expiry(row.pop("expiry_year"), row.pop("expiry_month"))
     status, usage = CardStatus(row.pop("status")), Usage(row.pop("usage"))
-    return Card(**row, status=status, usage=usage, expiry=expiry, controls=controls)
+    return Card(**row, status=status, usage=usage, expiry=expiry, controls=controls, funds=funds)

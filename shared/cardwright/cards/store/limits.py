@@ -74,6 +74,12 @@ def raise_versions(tx: Transaction, card_id: UUID, operation_id: UUID, now: date
     )
 
 
+def carry_funds(tx: Transaction, card_id: UUID, replaced_card_id: UUID) -> Decimal:
+    """Move what is free on a replaced card to the one in its place; return how much, below zero where the old one owed."""
+    row = tx.fetch_one("SELECT carry_funds(%s, %s) AS carried", (card_id, replaced_card_id))
+    return Decimal(0) if row is None else Decimal(row["carried"])
+
+
 def _spend(row: Row | None) -> Spend:
     if row is None:
         raise LookupError("the card has no limits")

@@ -1,0 +1,1 @@
+"""Doors of the ledger domain: one module per Lambda."""

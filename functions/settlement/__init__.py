@@ -1,0 +1,1 @@
+"""Doors of the settlement domain: one module per Lambda."""

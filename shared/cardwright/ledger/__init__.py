@@ -1,0 +1,1 @@
+"""Double entry: what was cleared, settled, loaded and charged."""

@@ -1,0 +1,57 @@
+"""Rules of settlement. Pure; one module a subject, all names to be had here."""
+
+from cardwright.settlement.rules.cases import Case, CaseKind, CaseState, Finding, Run, Source, closable
+from cardwright.settlement.rules.documents import line_document, read_line, read_transaction, transaction_document
+from cardwright.settlement.rules.files import Detail, DetailKind, FileFault, FileReader
+from cardwright.settlement.rules.matching import (
+    GRACE,
+    PARKED_AT_MOST,
+    SETTLED_WITHIN,
+    CardSums,
+    LineVerdict,
+    ListVerdict,
+    OurCard,
+    OurEvent,
+    OurTransaction,
+    ProcessorTransaction,
+    Step,
+    TheirState,
+    judge_line,
+    judge_transaction,
+    settles,
+    too_many_missing,
+)
+
+__all__ = [
+    "GRACE",
+    "PARKED_AT_MOST",
+    "SETTLED_WITHIN",
+    "CardSums",
+    "Case",
+    "CaseKind",
+    "CaseState",
+    "Detail",
+    "DetailKind",
+    "FileFault",
+    "FileReader",
+    "Finding",
+    "LineVerdict",
+    "ListVerdict",
+    "OurCard",
+    "OurEvent",
+    "OurTransaction",
+    "ProcessorTransaction",
+    "Run",
+    "Source",
+    "Step",
+    "TheirState",
+    "closable",
+    "judge_line",
+    "judge_transaction",
+    "line_document",
+    "read_line",
+    "read_transaction",
+    "settles",
+    "too_many_missing",
+    "transaction_document",
+]

@@ -1,0 +1,1 @@
+"""SQL of settlement; one module a subject."""

@@ -1,0 +1,1 @@
+"""SQL of card transactions, a module a subject: history, the rows as events."""

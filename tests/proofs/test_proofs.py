@@ -1,0 +1,34 @@
+"""The quick forms of the long proofs (docs/reliability.md); each prints its seed, which makes the same draws again."""
+
+from bench.proofs import hot_card, kills, orders, reversals
+from bench.proofs.grounds import Ground
+
+
+def test_a_hot_card_approves_exactly_what_its_limit_has_room_for(ground: Ground) -> None:
+    figures = hot_card.measure(requests=5_000, approvals=400, processes=2, threads=32, ground=ground)
+    assert (figures["found"], figures["approved"], figures["workers"]) == ([], 400, 64)
+    assert figures["versions"] >= figures["ids"] > 4_000
+    assert figures["repeats"] > 0
+
+
+def test_a_hot_card_spends_what_was_given_back_and_no_more(ground: Ground) -> None:
+    figures = hot_card.measure(requests=1_000, approvals=60, processes=2, threads=32, events=True, ground=ground)
+    assert figures["found"] == []
+    assert figures["events"] > 0
+
+
+def test_of_eight_who_reverse_at_once_one_gives_the_hold_back(ground: Ground) -> None:
+    figures = reversals.measure(authorizations=300, cards=10, ground=ground)
+    assert (figures["found"], figures["reversals"]) == ([], 2_400)
+
+
+def test_a_life_ends_alike_in_whichever_order_it_is_told(ground: Ground) -> None:
+    figures = orders.measure(sample=200, ground=ground)
+    assert (figures["found"], figures["messages"]) == ([], 1_400)
+    assert figures["parked"] > 0
+
+
+def test_what_was_acknowledged_survives_a_killed_server() -> None:
+    figures = kills.measure(kills=3, interval_s=1.0, threads=4)
+    assert figures["found"] == []
+    assert figures["acknowledged"] > 50
