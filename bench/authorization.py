@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import psycopg
 
+from bench.cpu import used_us
 from bench.proxy import CountingProxy
 from bench.stage import CARDS, Stage, environment, secrets_extension, seed, stage
 from local.running import RunningStack
@@ -44,6 +45,7 @@ def measure() -> dict[str, Any]:
     with stage() as running, secrets_extension(running.secret) as extension_port:
         _prepare_pgbench(running)
         rounds = [_round(running, extension_port) for _ in range(ROUNDS)]
+        stored_bytes = _stored_bytes(running)
         trips = _round_trips(running, extension_port)
     door = gateway()
     latencies = sorted(latency for one in rounds for latency in one["latencies_ms"])
@@ -55,6 +57,10 @@ def measure() -> dict[str, Any]:
         "function_tps": round(statistics.median(one["function_tps"] for one in rounds), 1),
         "database_ratio_to_tpcb": round(statistics.median(one["function_tps"] / one["tpcb_tps"] for one in rounds), 3),
         "cpu_us_per_decision": round(statistics.median(one["cpu_us"] for one in rounds), 1),
+        "server_cpu_us_per_decision": {
+            part: round(statistics.median(one["server_cpu_us"][part] for one in rounds), 1) for part in ("postgres", "valkey")
+        },
+        "stored_bytes_per_decision": stored_bytes,
         "latency_ms": {"p50": round(cut[49], 3), "p95": round(cut[94], 3), "p99": round(cut[98], 3)},
         "p99_to_p50": round(cut[98] / cut[49], 2),
         "hot_card": {
@@ -73,16 +79,28 @@ def measure() -> dict[str, Any]:
 
 def _round(running: Stage, extension_port: int) -> dict[str, Any]:
     variables = environment(running, extension_port)
+    servers = {"postgres": running.postgres.pid, "valkey": running.valkey.pid}
+    before = {part: used_us(pid) for part, pid in servers.items()}
     figures = decide(running, variables, processes=PROCESSES, seconds=SECONDS)
+    decisions = sum(one["decisions"] for one in figures)
+    server_cpu_us = {part: (used_us(pid) - before[part]) / decisions for part, pid in servers.items()}
     hot = decide(replace(running, tokens=running.tokens[:1]), variables, processes=PROCESSES, seconds=SECONDS)
     return {
         "decisions_per_second": sum(one["decisions"] / one["elapsed_s"] for one in figures),
         "hot_per_second": sum(one["decisions"] / one["elapsed_s"] for one in hot),
+        "server_cpu_us": server_cpu_us,
         "cpu_us": statistics.fmean(one["cpu_us"] for one in figures),
         "latencies_ms": [latency for one in figures for latency in one["latencies_ms"]],
         "tpcb_tps": _pgbench(running, []),
         "function_tps": _pgbench(running, ["-f", "-"], _FUNCTION_SCRIPT),
     }
+
+
+def _stored_bytes(running: Stage) -> int:
+    """What a decision takes on disk: the table of transactions with its indexes, by its rows."""
+    with psycopg.connect(running.owner_url, autocommit=True) as owner:
+        row = owner.execute("SELECT pg_total_relation_size('card_transactions') / count(*) FROM card_transactions").fetchone()
+    return int(row[0]) if row else 0
 
 
 def decide(running: Stage, variables: dict[str, str], *, processes: int, **task: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,8 @@ PER_CARD = 1_000
 SMALL = 10_000
 TURNS = 7
 DECISIONS = 300
-ASKED_CARDS = 100
+# As many as the smaller database has with 1,000 transactions each; the same number is asked in all.
+ASKED_CARDS = SMALL // PER_CARD
 DECISION_LIMIT = 1.15
 PAGE_LIMIT = 1.20
 PAGES, PAGE = 1_000, 50
@@ -55,12 +57,12 @@ def measure(transactions: int = TRANSACTIONS) -> dict[str, Any]:
         _fill(small, SMALL, 1)
         _fill(large, large_cards, PER_CARD)
         # As many rows as the smaller one has, on few cards.
-        dense = add_database(running, "dense", max(ASKED_CARDS, SMALL // PER_CARD))
-        _fill(dense, SMALL // PER_CARD, PER_CARD)
-        times = {one.database: [] for one in (small, large, dense)}  # type: dict[str, list[float]]
+        dense = add_database(running, "dense", ASKED_CARDS)
+        _fill(dense, ASKED_CARDS, PER_CARD)
+        times: dict[str, list[float]] = {one.database: [] for one in (small, large, dense)}
         for _ in range(TURNS):
-            for one, cards in ((small, ASKED_CARDS), (large, ASKED_CARDS), (dense, SMALL // PER_CARD)):
-                times[one.database].append(_decision_ms(one, extension_port, cards))
+            for one in (small, large, dense):
+                times[one.database].append(_decision_ms(one, extension_port))
         pages = _pages(large)
     medians = {name: statistics.median(of) for name, of in times.items()}
     growth, crowding = medians["large"] / medians["small"], medians["dense"] / medians["small"]
@@ -92,11 +94,12 @@ def _card(number: int) -> UUID:
     return UUID(f"00000000-0000-7000-8000-{number:012d}")
 
 
-def _decision_ms(target: Stage, extension_port: int, cards: int) -> float:
+def _decision_ms(target: Stage, extension_port: int) -> float:
     """Median latency of decisions in one process, connected and with the cards' profiles remembered."""
-    asked = Stage(**{**target.__dict__, "tokens": target.tokens[:cards]})
-    figures = decide(asked, environment(target, extension_port), processes=1, count=DECISIONS, warm=cards)[0]
-    return statistics.median(figures["latencies_ms"])
+    asked = replace(target, tokens=target.tokens[:ASKED_CARDS])
+    figures = decide(asked, environment(target, extension_port), processes=1, count=DECISIONS, warm=ASKED_CARDS)[0]
+    median: float = statistics.median(figures["latencies_ms"])
+    return median
 
 
 def _pages(target: Stage) -> dict[str, float]:

@@ -98,7 +98,7 @@ def seed(owner: "psycopg.Connection[tuple[object, ...]]", prefix: str, cards: in
             (now,),
         )
         owner.execute(
-            "INSERT INTO virtual_cards (card_id, user_id, program_id, last_four, card_number_encrypted, processor, "  # noqa: S608
+            "INSERT INTO virtual_cards (card_id, user_id, program_id, last_four, card_number_encrypted, processor, "  # noqa: S608 - our own text
             "processor_card_token, expiry_month, expiry_year, currency, last_operation_id, created_at, updated_at) "
             f"SELECT {_CARD_ID}, gen_random_uuid(), '00000000-0000-7000-8000-000000000001', '0000', gen_random_bytes(200), "
             "'bench', %s || n, 12, 2060, 'USD', gen_random_uuid(), %s, %s FROM generate_series(1, %s) AS n".encode(),

@@ -1,6 +1,6 @@
 """Catalogue row -> Lambda: role, function, published version and alias, log group, alarm, and what starts it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import aws_cdk as cdk
@@ -28,6 +28,45 @@ from infra.stages import Stage
 # CloudFormation takes 500 resources a stack; a row makes at most eight.
 ROWS_PER_STACK = 60
 SECRETS_PORT = 2773
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A figure that a function tells and that ought to be zero."""
+
+    name: str
+    metric: str
+    description: str
+
+
+FINDINGS: Mapping[str, tuple[Finding, ...]] = {
+    "compare_processor_cards": (
+        Finding(
+            "ProcessorFindings", "ProcessorFindingsOpen", "Cards at the processor need a look: GET /admin/processor-findings"
+        ),
+    ),
+    "reconcile_settlement": (
+        Finding(
+            "SettlementCases",
+            "SettlementCasesOpen",
+            "Settlement with the processor needs a look: GET /admin/settlement/cases",
+        ),
+    ),
+    "check_ledger": (
+        Finding(
+            "LedgerDiscrepancies",
+            "LedgerDiscrepancies",
+            "Postings of the ledger do not hold: the log of check_ledger names them (docs/concepts/ledger.md)",
+        ),
+    ),
+    "reconcile_authorizations": (
+        Finding(
+            "UnansweredUnreadable",
+            "UnansweredUnreadable",
+            "Somebody else writes into Valkey: entries of unanswered authorizations that are not ours",
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,47 +312,16 @@ class FunctionsStack(cdk.Stack):
             periods=1 if isinstance(row, Url) else 3,
             description=f"{row.name} fails or is throttled",
         )
-        if row.name == "compare_processor_cards":
+        for found in FINDINGS.get(row.name, ()):
             alarm_on(
                 self,
-                "ProcessorFindings",
+                found.name,
                 self._around.alarms,
                 metric=cloudwatch.Metric(
-                    namespace="Cardwright",
-                    metric_name="ProcessorFindingsOpen",
-                    period=cdk.Duration.hours(1),
-                    statistic="Maximum",
+                    namespace="Cardwright", metric_name=found.metric, period=cdk.Duration.hours(1), statistic="Maximum"
                 ),
                 above=0,
-                description="Cards at the processor need a look: GET /admin/processor-findings",
-            )
-        if row.name == "reconcile_settlement":
-            alarm_on(
-                self,
-                "SettlementCases",
-                self._around.alarms,
-                metric=cloudwatch.Metric(
-                    namespace="Cardwright",
-                    metric_name="SettlementCasesOpen",
-                    period=cdk.Duration.hours(1),
-                    statistic="Maximum",
-                ),
-                above=0,
-                description="Settlement with the processor needs a look: GET /admin/settlement/cases",
-            )
-        if row.name == "check_ledger":
-            alarm_on(
-                self,
-                "LedgerDiscrepancies",
-                self._around.alarms,
-                metric=cloudwatch.Metric(
-                    namespace="Cardwright",
-                    metric_name="LedgerDiscrepancies",
-                    period=cdk.Duration.hours(1),
-                    statistic="Maximum",
-                ),
-                above=0,
-                description="Postings of the ledger do not hold: the log of check_ledger names them (docs/concepts/ledger.md)",
+                description=found.description,
             )
         if isinstance(row, Url):
             alarm_on(

@@ -6,14 +6,15 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from bench.proofs.grounds import Ground
-from bench.stage import secrets_extension
 
 PATIENCE_S = 900
 
@@ -24,9 +25,34 @@ def new_secret() -> str:
 
 
 @contextmanager
+def _secrets_extension(secret: str) -> Iterator[int]:
+    """The Parameters and Secrets extension's own HTTP, with the one secret that the authorization function asks for."""
+    document = json.dumps({"SecretString": json.dumps({"secrets": [secret]})}).encode()
+
+    class Extension(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Extension) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def environment(ground: Ground, secret: str) -> Iterator[dict[str, str]]:
     """Variables of the authorization function over a ground, with the secret behind the extension's own HTTP."""
-    with secrets_extension(secret) as port:
+    with _secrets_extension(secret) as port:
         yield {
             **os.environ,
             "CARDWRIGHT_STAGE": "local",

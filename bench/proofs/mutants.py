@@ -57,6 +57,7 @@ _OTHER_BODY = "earlier.request_digest <> p_request_digest THEN 'reused'"
 _PARTIAL = "AND (NOT p_partial OR offer <= l.per_transaction)"
 _WAIT = "return min(timedelta(seconds=2 ** min(tries, 20)), _LONGEST_WAIT)"
 # A row that is read before it is locked may be another one by the time it is written.
+_FIRST_LOCK = "PERFORM FROM card_limits l WHERE l.card_id = p_card_id FOR NO KEY UPDATE;"
 _READ_FIRST = (
     "FOR attempt IN 1..2 LOOP",
     "SELECT * INTO spend FROM card_limits l WHERE l.card_id = p_card_id;\n    FOR attempt IN 1..2 LOOP",
@@ -102,11 +103,12 @@ MUTANTS = (
     _one("the day does not begin", _RECORD, "day_start = greatest(l.day_start, p_day_start),", "day_start = l.day_start,"),
     _one("a new day counts what was taken from the old", _RECORD, _FIRST, "day_first_seq = l.day_first_seq,"),
     _one("more of what is over belongs to it still", _RECORD, "AND t.status IN ('AUTHORIZED', 'PARTIALLY_CLEARED')", ""),
+    _one("whether there may be more is looked at before the lock", _RECORD, _FIRST_LOCK, ""),
     _one("money on hold is spent once more", _RECORD, "l.balance - l.held >= offer", "l.balance >= offer"),
     _one("a partial approval of more than one payment may be", _RECORD, _PARTIAL, ""),
     _one("events do not move the hold", _MOVE, "held = l.held + p_held", "held = l.held"),
     _one("what is given back is given back twice", _MOVE, "+ of_day,", "+ greatest(2 * of_day, -l.day_spent),"),
-    _one("yesterday's money is given back to today", _MOVE, " FILTER (WHERE m.seq >= l.day_first_seq)", ""),
+    _one("yesterday's money is given back to today", _MOVE, " FILTER (WHERE m.seq >= here.day_first_seq)", ""),
     _one("events do not move the balance", _MOVE, "balance = l.balance + p_balance", "balance = l.balance"),
     _one(
         "an event does not lock the spend row",

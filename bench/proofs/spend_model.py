@@ -70,7 +70,7 @@ class Group(NamedTuple):
         stands = any(row.approved is not None for _, row in self.rows)
         if self.cleared:
             if self.refunded:
-                return "REFUNDED" if self.refunded >= self.cleared else "PARTIALLY_REFUNDED"
+                return "REFUNDED" if self.refunded >= self.cleared and not self.held else "PARTIALLY_REFUNDED"
             if not stands:
                 return "FORCE_POSTED"
             return "PARTIALLY_CLEARED" if self.held else "CLEARED"
@@ -282,7 +282,8 @@ def _fold(state: Card, asked: dict[str, Any]) -> Card:
     left = told.held + told.captured
     # What is over all that was authorized is the first one's.
     over = max(left - told.authorized, 0)
-    rows, of_day, of_month = [], 0, 0
+    rows: list[tuple[str, Row]] = []
+    of_day = of_month = 0
     for identity, row in told.rows:
         share = min(left, row.approved or 0)
         left -= share

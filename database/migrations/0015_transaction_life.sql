@@ -117,6 +117,7 @@ CALL protect_user_rows('transaction_events');
 GRANT SELECT ON transaction_events TO app;
 -- Staff closes what will never find its place.
 GRANT UPDATE (state, due_at) ON transaction_events TO app;
+CREATE POLICY closed_by_admin ON transaction_events AS RESTRICTIVE FOR UPDATE TO app USING ((SELECT actor_role()) = 'admin');
 GRANT SELECT, INSERT ON transaction_events TO worker;
 GRANT UPDATE (transaction_id, state, parked_reason, due_at, tries, applied_at) ON transaction_events TO worker;
 
@@ -207,7 +208,7 @@ INSERT INTO card_configurations
     FROM card_limits l JOIN virtual_cards c ON c.card_id = l.card_id;
 
 -- A link of the card's chain: what never changes of a row, in bytes that cost little to make. The request's digest stands for the
--- request, detail included; texts are parted by a character that none of them can hold. STABLE, so that the planner takes it apart.
+-- request, detail included; texts are parted by a character that none of them can hold, and another stands for none. STABLE, so that the planner takes it apart.
 CREATE FUNCTION decision_entry(
     p_card_id uuid, p_transaction_id uuid, p_user_id uuid, p_authorization_id text, p_type text, p_reason text, p_amount numeric,
     p_approved_amount numeric, p_currency text, p_request_digest bytea, p_config_version integer, p_rule_version smallint,
@@ -219,9 +220,9 @@ CREATE FUNCTION decision_entry(
     RETURN p_request_digest || uuid_send(p_card_id) || uuid_send(p_transaction_id) || uuid_send(p_user_id)
         || timestamptz_send(p_day_start) || timestamptz_send(p_month_start) || timestamptz_send(p_decided_at)
         || convert_to(concat_ws(
-            E'\x1f', coalesce(p_authorization_id, '-'), p_type, p_reason, p_amount, p_approved_amount, p_currency, p_config_version,
+            E'\x1f', coalesce(p_authorization_id, E'\x1d'), p_type, p_reason, p_amount, p_approved_amount, p_currency, p_config_version,
             p_rule_version, p_continued, coalesce(p_risk_score, -1), coalesce(p_seen_day_spent, -1), coalesce(p_seen_month_spent, -1),
-            coalesce(p_seen_approvals, -1), coalesce(p_seen_available::text, '-'), coalesce(p_seen_locked_merchant_id, '-'), ''), 'UTF8')
+            coalesce(p_seen_approvals, -1), coalesce(p_seen_available::text, '-'), coalesce(p_seen_locked_merchant_id, E'\x1d'), ''), 'UTF8')
         || coalesce(timestamptz_send(p_seen_velocity_at), '\x'::bytea);
 
 -- Why a spend row declines an amount, or NULL; in the order of docs/decisions/0013. An incremental is the same use of the card once
@@ -277,14 +278,19 @@ DECLARE
     declined text := p_reason;
     offer numeric(12, 2) := p_amount;
     root text := p_authorization_id;
+    -- An incremental shows what its group shows.
+    begun_as transaction_status := 'AUTHORIZED';
     is_continued boolean := false;
 BEGIN
     IF p_type = 'incremental' THEN
-        SELECT t.root_authorization_id INTO root FROM card_transactions t WHERE t.card_id = p_card_id
+        -- The spend row is held before its group is looked at: an event that ends the group comes before or after, not in between.
+        PERFORM FROM card_limits l WHERE l.card_id = p_card_id FOR NO KEY UPDATE;
+        SELECT t.root_authorization_id, t.status INTO root, begun_as FROM card_transactions t WHERE t.card_id = p_card_id
             AND t.authorization_id = p_original_authorization_id AND t.status IN ('AUTHORIZED', 'PARTIALLY_CLEARED')
             AND t.approved_amount > 0;
         is_continued := FOUND;
         root := coalesce(root, p_authorization_id);
+        begun_as := coalesce(begun_as, 'AUTHORIZED');
     END IF;
     FOR attempt IN 1..2 LOOP
         IF declined IS NULL THEN
@@ -336,7 +342,7 @@ BEGIN
                 request_digest, config_version, rule_version, continued, seen_day_spent, seen_month_spent, seen_approvals,
                 seen_velocity_at, seen_locked_merchant_id, seen_available, day_start, month_start, hold_expires_at, decided_at,
                 chain_seq, chain_hash)
-            SELECT p_card_id, p_transaction_id, s.user_id, p_authorization_id, p_original_authorization_id, root, p_type, 'AUTHORIZED',
+            SELECT p_card_id, p_transaction_id, s.user_id, p_authorization_id, p_original_authorization_id, root, p_type, begun_as,
                 'approved', p_amount, offer, offer, offer, p_currency, p_merchant_category, p_detail, p_risk_score, p_request_digest,
                 p_config_version, p_rule_version, is_continued, s.day_spent - offer, s.month_spent - offer, s.approvals - 1,
                 s.velocity_at, s.locked_merchant_id, s.available + offer, s.day_start, s.month_start, p_hold_expires_at, p_now,
@@ -379,14 +385,24 @@ BEGIN
         RAISE EXCEPTION 'a spend row that has room took nothing';
     END IF;
 
+    -- A decline opens the running windows too: what is cleared all the same counts in them.
     WITH said AS (
-        UPDATE card_limits l SET chain_seq = l.chain_seq + 1, chain_head = sha256(l.chain_head || decision_entry(
+        UPDATE card_limits l SET
+            day_spent = CASE WHEN l.day_start >= p_day_start THEN l.day_spent ELSE 0 END,
+            day_first_seq = CASE WHEN l.day_start >= p_day_start THEN l.day_first_seq ELSE l.chain_seq + 1 END,
+            day_start = greatest(l.day_start, p_day_start),
+            month_spent = CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0 END,
+            month_first_seq = CASE WHEN l.month_start >= p_month_start THEN l.month_first_seq ELSE l.chain_seq + 1 END,
+            month_start = greatest(l.month_start, p_month_start),
+            chain_seq = l.chain_seq + 1,
+            chain_head = sha256(l.chain_head || decision_entry(
                 p_card_id, p_transaction_id, l.user_id, p_authorization_id, p_type, declined, p_amount::numeric(12, 2), 0.00, p_currency,
                 p_request_digest, p_config_version, p_rule_version, is_continued,
                 CASE WHEN l.day_start >= p_day_start THEN l.day_spent ELSE 0.00 END,
                 CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0.00 END, l.approvals,
                 CASE WHEN NOT is_continued THEN l.recent_approvals[cardinality(l.recent_approvals) + 1 - l.velocity_per_hour] END,
-                l.locked_merchant_id, l.balance - l.held, p_risk_score, p_day_start, p_month_start, p_now))
+                l.locked_merchant_id, l.balance - l.held, p_risk_score, greatest(l.day_start, p_day_start),
+                greatest(l.month_start, p_month_start), p_now))
             WHERE l.card_id = p_card_id RETURNING l.*
     )
     INSERT INTO card_transactions (
@@ -396,10 +412,9 @@ BEGIN
         day_start, month_start, decided_at, chain_seq, chain_hash)
     SELECT p_card_id, p_transaction_id, s.user_id, p_authorization_id, p_original_authorization_id, root, p_type, 'DECLINED', declined,
         p_amount, 0, p_currency, p_merchant_category, p_detail, p_risk_score, p_request_digest, p_config_version, p_rule_version,
-        is_continued, CASE WHEN s.day_start >= p_day_start THEN s.day_spent ELSE 0 END,
-        CASE WHEN s.month_start >= p_month_start THEN s.month_spent ELSE 0 END, s.approvals,
+        is_continued, s.day_spent, s.month_spent, s.approvals,
         CASE WHEN NOT is_continued THEN s.recent_approvals[cardinality(s.recent_approvals) + 1 - s.velocity_per_hour] END,
-        s.locked_merchant_id, s.balance - s.held, p_day_start, p_month_start, p_now, s.chain_seq, s.chain_head
+        s.locked_merchant_id, s.balance - s.held, s.day_start, s.month_start, p_now, s.chain_seq, s.chain_head
     FROM said s;
     RETURN ('recorded', p_transaction_id, declined, 0, p_risk_score, p_now)::authorization_answer;
 END
@@ -460,25 +475,30 @@ DECLARE
     of_day numeric;
     of_month numeric;
     place uuid := p_card_id;
-    first_of record;
+    here record;
+    successor record;
 BEGIN
     IF actor_role() NOT IN ('system', 'admin') THEN
         RAISE EXCEPTION 'spend rows are moved by the network and by administrators' USING ERRCODE = 'insufficient_privilege';
     END IF;
-    SELECT coalesce(sum(m.spent) FILTER (WHERE m.seq >= l.day_first_seq), 0),
-           coalesce(sum(m.spent) FILTER (WHERE m.seq >= l.month_first_seq), 0) INTO of_day, of_month
-        FROM card_limits l LEFT JOIN unnest(p_seqs, p_spent) AS m (seq, spent) ON true WHERE l.card_id = p_card_id;
-    UPDATE card_limits l SET held = l.held + p_held, balance = l.balance + p_balance, day_spent = l.day_spent + of_day,
-        month_spent = l.month_spent + of_month, event_seq = l.event_seq + 1 WHERE l.card_id = p_card_id;
+    SELECT l.day_first_seq, l.month_first_seq, l.day_start, l.month_start INTO here
+        FROM card_limits l WHERE l.card_id = p_card_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the card has no spend row';
     END IF;
+    SELECT coalesce(sum(m.spent) FILTER (WHERE m.seq >= here.day_first_seq), 0),
+           coalesce(sum(m.spent) FILTER (WHERE m.seq >= here.month_first_seq), 0) INTO of_day, of_month
+        FROM unnest(p_seqs, p_spent) AS m (seq, spent);
+    UPDATE card_limits l SET held = l.held + p_held, balance = l.balance + p_balance, day_spent = l.day_spent + of_day,
+        month_spent = l.month_spent + of_month, event_seq = l.event_seq + 1 WHERE l.card_id = p_card_id;
     WHILE of_day <> 0 OR of_month <> 0 LOOP
         SELECT c.replaced_by_card_id INTO place FROM virtual_cards c WHERE c.card_id = place;
         EXIT WHEN place IS NULL;
-        SELECT l.day_first_seq, l.month_first_seq INTO first_of FROM card_limits l WHERE l.card_id = place FOR NO KEY UPDATE;
-        of_day := CASE WHEN first_of.day_first_seq = 0 THEN of_day ELSE 0 END;
-        of_month := CASE WHEN first_of.month_first_seq = 0 THEN of_month ELSE 0 END;
+        SELECT l.day_first_seq, l.month_first_seq, l.day_start, l.month_start INTO successor
+            FROM card_limits l WHERE l.card_id = place FOR NO KEY UPDATE;
+        -- Its sums hold this card's as long as they have not begun anew, and this card's are not of a later window.
+        of_day := CASE WHEN successor.day_first_seq = 0 AND successor.day_start >= here.day_start THEN of_day ELSE 0 END;
+        of_month := CASE WHEN successor.month_first_seq = 0 AND successor.month_start >= here.month_start THEN of_month ELSE 0 END;
         UPDATE card_limits l SET day_spent = l.day_spent + of_day, month_spent = l.month_spent + of_month WHERE l.card_id = place;
     END LOOP;
 END
@@ -532,7 +552,9 @@ $limits$;
 CREATE OR REPLACE FUNCTION continue_spend(p_card_id uuid, p_replaced_card_id uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $continue$
 BEGIN
-    PERFORM FROM card_limits o WHERE o.card_id = p_replaced_card_id FOR NO KEY UPDATE;
+    PERFORM FROM card_limits o JOIN virtual_cards c ON c.card_id = p_card_id AND c.replaces_card_id = o.card_id
+        WHERE o.card_id = p_replaced_card_id AND (o.user_id = actor_id() OR actor_is_staff() OR actor_role() = 'system')
+        FOR NO KEY UPDATE OF o;
     UPDATE card_limits l SET day_start = o.day_start, day_spent = o.day_spent, month_start = o.month_start,
         month_spent = o.month_spent, approvals = o.approvals, locked_merchant_id = o.locked_merchant_id,
         recent_approvals = o.recent_approvals

@@ -99,6 +99,11 @@ BEGIN
                GROUP BY e.currency HAVING sum(e.amount) IS DISTINCT FROM 0) THEN
         RAISE EXCEPTION 'a posting does not sum to zero' USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_balanced';
     END IF;
+    -- A cardholder's own session posts what goes over to the card that replaces another, and nothing else.
+    IF actor_role() NOT IN ('system', 'admin')
+        AND NOT (p_kind IN ('carried_out', 'carried_in') AND (p_user_id = actor_id() OR actor_is_staff())) THEN
+        RAISE EXCEPTION 'this is not the actor''s to post' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF NOT EXISTS (SELECT FROM virtual_cards c WHERE c.card_id = p_card_id AND c.user_id = p_user_id
                    AND c.program_id = p_program_id) THEN
         RAISE EXCEPTION 'the card of a posting is another' USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'ledger_card';

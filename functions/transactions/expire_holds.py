@@ -12,4 +12,4 @@ _workers = host(routes.EXPIRE_HOLDS.needs)
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """End what is overdue; what is left waits for the next run."""
-    return {"holds": _workers().transaction_life.expire_holds(lambda: context.get_remaining_time_in_millis() / 1000)}
+    return {"holds": _workers().transaction_sweeps.expire_holds(lambda: context.get_remaining_time_in_millis() / 1000)}

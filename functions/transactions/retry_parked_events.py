@@ -12,4 +12,4 @@ _workers = host(routes.RETRY_PARKED_EVENTS.needs)
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Look for due events through the whole of the minute."""
-    return {"events": _workers().transaction_life.watch_parked(lambda: context.get_remaining_time_in_millis() / 1000)}
+    return {"events": _workers().transaction_sweeps.watch_parked(lambda: context.get_remaining_time_in_millis() / 1000)}

@@ -84,10 +84,10 @@ def entry(row: dict[str, Any], token: str) -> bytes:
     request = read_request(row, token)
     none: dict[str, object] = {"risk_score": -1, "seen_day_spent": -1, "seen_month_spent": -1, "seen_approvals": -1}
     told = [
-        row["authorization_id"] or "-", row["type"], row["reason"], row["amount"], row["approved_amount"], row["currency"],
+        row["authorization_id"] or "\x1d", row["type"], row["reason"], row["amount"], row["approved_amount"], row["currency"],
         row["config_version"], row["rule_version"], "t" if row["continued"] else "f",
         *(row[name] if row[name] is not None else other for name, other in none.items()),
-        "-" if row["seen_available"] is None else row["seen_available"], row["seen_locked_merchant_id"] or "-", "",
+        "-" if row["seen_available"] is None else row["seen_available"], row["seen_locked_merchant_id"] or "\x1d", "",
     ]  # fmt: skip
     return (
         request_digest(request, write_detail(request))

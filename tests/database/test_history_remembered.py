@@ -115,7 +115,7 @@ def test_an_expiry_and_another_cards_purchase_show_too(
     life.world.pay(card, "40.00")
     assert statuses(service, holder) == ["AUTHORIZED"]
     life.later(timedelta(days=8))
-    life.life.expire_holds(lambda: 60.0)
+    life.life.expire_holds()
     assert statuses(service, holder) == ["EXPIRED"]
     life.world.pay(life.world.issue(holder), "1.00")
     assert statuses(service, holder) == ["AUTHORIZED", "EXPIRED"]

@@ -207,11 +207,22 @@ def test_an_unbalanced_posting_never_reaches_the_database(world: CardWorld, card
 def test_the_writing_function_refuses_what_is_no_posting(
     world: CardWorld, card: Card, accounts: list[str], amounts: list[str | None], currencies: list[str], name: str
 ) -> None:
-    statement = "SELECT post_to_ledger(%s, 'clearing', %s, %s, %s, %s, %s::text[], %s::numeric[], %s::text[], NULL, NULL)"
+    statement = (
+        "WITH actor AS MATERIALIZED (SELECT set_config('cardwright.actor_role', 'system', true) AS role) "
+        "SELECT post_to_ledger(%s, 'clearing', %s, %s, %s, %s, %s::text[], %s::numeric[], %s::text[], NULL, NULL) "
+        "FROM actor WHERE role = 'system'"
+    )
     owner = (world.ids.new(), card.card_id, card.user_id, card.program_id, NOW)
     with pytest.raises(errors.CheckViolation) as refused:
         world.sql(statement, *owner, accounts, amounts, currencies)
     assert refused.value.diag.constraint_name == name
+    assert world.rows("ledger_postings", card.card_id) == []
+
+
+@pytest.mark.parametrize("role", ["cardholder", "support", "nobody"])
+def test_who_is_neither_the_network_nor_an_administrator_posts_no_clearing(world: CardWorld, card: Card, role: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege), world.database.transaction(Actor(card.user_id, role)) as tx:
+        ledger.post(tx, of(world, card))
     assert world.rows("ledger_postings", card.card_id) == []
 
 

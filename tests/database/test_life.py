@@ -1,16 +1,18 @@
 """The life of transactions over the real database: what events make of holds, windows, rows, ledger and messages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from cardwright.cards.rules import Card, LimitsChange
+from cardwright.cards.rules import Card, CardStatus, LimitsChange
 from cardwright.cards.service.states import StateChange
 from cardwright.kernel.errors import ConflictError, InvalidRequestError
 from cardwright.platform.postgres import Actor
-from cardwright.transactions.rules.events import EventType
+from cardwright.transactions.rules.events import EventType, ProcessorEvent
+from cardwright.transactions.service.parked import ParkedEvents
 from tests.fakes.card_world import CardWorld
 from tests.fakes.life_world import LifeWorld
 
@@ -243,6 +245,74 @@ def test_money_of_a_replaced_card_comes_back_to_the_one_that_goes_on(life: LifeW
     (row,) = life.world.rows("card_limits", new.card_id)
     assert (row["day_spent"], row["month_spent"], row["held"]) == (0, 0, 0)
     assert life.money() == ("0.00", "0.00", "0.00")
+
+
+def test_a_parked_event_that_was_closed_is_not_applied_any_more(life: LifeWorld) -> None:
+    named = f"auth_{life.card.card_id.hex}"
+    life.tell(CLEARED, "30.00", named)
+    (event,) = life.world.rows("transaction_events", life.card.card_id)
+    admin = life.world.add_user("admin")
+    ParkedEvents(life.world.database, life.world.clock).close(
+        admin, event["record_id"], "by hand", operation_id=life.world.ids.new()
+    )
+    life.world.pay(life.card, "35.00", authorization_id=named)
+    life.later(timedelta(hours=7))
+    life.life.retry_parked()
+    assert (life.transaction(named)["status"], life.money()[0]) == ("AUTHORIZED", "35.00")
+
+
+def test_a_decline_opens_the_day_in_which_its_clearing_counts(life: LifeWorld) -> None:
+    life.world.pay(life.card, "20.00")
+    life.later(timedelta(days=1))
+    declined = life.world.pay(life.card, "99999.00")
+    life.tell(CLEARED, "10.00", declined)
+    life.world.pay(life.card, "2.00")
+    assert life.money()[1] == "12.00"
+
+
+def test_an_event_told_in_other_words_by_a_file_is_the_same_event(life: LifeWorld) -> None:
+    bought = life.world.pay(life.card, "50.00")
+    event = life.event(CLEARED, "50.00", bought.authorization_id)
+    life.life.receive(replace(event, merchant=None, occurred_at="2026-11-20T00:00:00Z"))
+    assert life.life.receive(event).outcome == "duplicate"
+
+
+def test_an_incremental_that_meets_the_end_of_its_group_is_either_of_it_or_on_its_own(life: LifeWorld) -> None:
+    for _ in range(5):
+        bought = life.world.pay(life.card, "10.00")
+        final = life.event(CLEARED, "10.00", bought.authorization_id, final_clearing=True)
+
+        def end(event: ProcessorEvent = final) -> None:
+            life.life.receive(event)
+            life.close()
+
+        def more(named: str = bought.authorization_id) -> None:
+            life.world.pay(life.card, "5.00", type="incremental", original_authorization_id=named)
+
+        life.world.at_once(end, more)
+    rows = life.world.rows("card_transactions", life.card.card_id)
+    assert sum(row["held_amount"] for row in rows) == life.spend()["held"]
+    assert sum(row["spent_amount"] for row in rows) == life.spend()["day_spent"]
+    assert all(row["held_amount"] == 0 for row in rows if row["status"] == "CLEARED")
+
+
+def test_a_freeze_and_an_event_at_once_do_not_wait_for_each_other_for_ever(life: LifeWorld, holder: Actor) -> None:
+    bought = life.world.pay(life.card, "90.00")
+    events = [life.event(REVERSED, "1.00", bought.authorization_id) for _ in range(6)]
+
+    def tell() -> None:
+        for event in events:
+            life.life.receive(event)
+        life.close()
+
+    def freeze_and_thaw() -> None:
+        for status in ("FROZEN", "ACTIVE", "FROZEN"):
+            life.world.service.update_card_status(
+                holder, life.card.card_id, CardStatus(status), reason=None, operation_id=life.world.ids.new()
+            )
+
+    assert life.world.at_once(tell, freeze_and_thaw) == {"done": 2}
+    assert life.money()[0] == "84.00"
 
 
 def test_ids_of_our_own_events_are_refused_from_outside(life: LifeWorld) -> None:

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from cardwright.platform import postgres as module
 from cardwright.platform.postgres import Database, Jsonb, UniqueViolation
 from tests.builders import add_user, as_role, new_id
 
@@ -86,7 +85,7 @@ def test_after_an_interruption_half_way_no_answer_goes_to_another_question(
 
     assert app.ping()
     with monkeypatch.context() as patch:
-        patch.setattr(module.waiting, "wait", interrupted)
+        patch.setattr("cardwright.platform.postgres.waiting.wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             app.call("SELECT 'the old one' AS answer")
     assert app.call("SELECT 'the new one' AS answer") == {"answer": "the new one"}

@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from unittest.mock import patch
 
 import psycopg
 from moto import mock_aws
-from moto.s3 import models
 
 from cardwright.cards.rules import Card
 from cardwright.platform.aws import client
@@ -51,12 +51,8 @@ def emulated() -> Iterator[ObjectStore]:
 @contextmanager
 def small_parts() -> Iterator[None]:
     """Let the emulator take parts that S3 would find too small."""
-    before = models.S3_UPLOAD_PART_MIN_SIZE
-    models.S3_UPLOAD_PART_MIN_SIZE = 1024
-    try:
+    with patch("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1024):
         yield
-    finally:
-        models.S3_UPLOAD_PART_MIN_SIZE = before
 
 
 class Killed(BaseException):

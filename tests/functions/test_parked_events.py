@@ -9,6 +9,7 @@ import pytest
 
 from cardwright.cards.rules import Card
 from cardwright.transactions.rules.events import EventType
+from cardwright.transactions.service.sweeping import TransactionSweeps
 from functions.transactions import expire_holds, retry_parked_events
 from functions.transactions.close_parked_event import endpoint as close
 from functions.transactions.list_parked_events import endpoint as parked
@@ -27,7 +28,7 @@ def life(world: CardWorld, database_url: str, card: Card) -> Iterator[LifeWorld]
 
 def run(handler: Any, module: Any, life: LifeWorld, monkeypatch: pytest.MonkeyPatch, named: str, status: str) -> dict[str, Any]:
     """Run a schedule's handler over the world; its time is over once the transaction has the status."""
-    monkeypatch.setattr(module, "_workers", lambda: SimpleNamespace(transaction_life=life.life))
+    monkeypatch.setattr(module, "_workers", lambda: SimpleNamespace(transaction_sweeps=TransactionSweeps(life.life, poll_s=0.1)))
 
     def left() -> int:
         return 0 if life.transaction(named)["status"] == status else 60_000

@@ -125,7 +125,7 @@ def test_a_failed_job_says_so_by_a_code(api: Doors, holder: Actor, card: Card) -
 
 
 def test_filters_of_the_list_hold_for_the_file(api: Doors, holder: Actor, card: Card) -> None:
-    asked = {"min_amount": "3.95", "max_amount": "3.99", "status": "AUTHORIZED", "to": "2026-11-21T12:00:00Z"}
+    asked: dict[str, Any] = {"min_amount": "3.95", "max_amount": "3.99", "status": "AUTHORIZED", "to": "2026-11-21T12:00:00Z"}
     answer = api.ask(export, api.let_in(holder), card_id=card.card_id, **asked)
     assert [row["amount"] for row in rows(answer.text)] == ["3.99", "3.98", "3.97", "3.96", "3.95"]
     searched = api.ask(export, api.let_in(holder), card_id=card.card_id, q="shop 399")
@@ -143,7 +143,7 @@ def test_filters_of_the_list_hold_for_the_file(api: Doors, holder: Actor, card: 
         ({"limit": "10"}, "limit"),
     ],
 )
-def test_a_bad_filter_is_named(api: Doors, holder: Actor, asked: dict[str, str], field: str) -> None:
+def test_a_bad_filter_is_named(api: Doors, holder: Actor, asked: dict[str, Any], field: str) -> None:
     answer = api.ask(export, api.let_in(holder), card_id=api.world.issue(holder).card_id, **asked)
     assert answer.status == 422
     assert field in {error["field"] for error in answer.json["errors"]}

@@ -11,7 +11,7 @@ from cardwright.kernel.rows import Capability, Row
 from functions.cards.routes import CREATE_VIRTUAL_CARD
 from functions.vault.routes import REENCRYPT_CARD_NUMBERS
 from infra import capabilities, stages
-from infra.handles import CacheHandle, DatabaseHandle, Keys, Platform, QueueHandle, SecretHandle
+from infra.handles import BucketHandle, CacheHandle, DatabaseHandle, Keys, Platform, QueueHandle, SecretHandle
 from infra.keys import KeysStack
 
 STAGE = replace(stages.load("dev", {}), vault_keys=("vault-2", "vault"))
@@ -24,6 +24,7 @@ def platform() -> Platform:
         keys=KEYS,
         secrets={name: SecretHandle(name=name, arn=f"arn:{name}") for name in capabilities.SECRETS.values()},
         queues={"events": QueueHandle(url="https://queue", arn="arn:queue")},
+        exports=BucketHandle(name="exports", arn="arn:exports"),
         database=DatabaseHandle(
             name="cardwright", owner="owner", proxy_host="proxy", proxy_id="prx", cluster_host="cluster", cluster_id="cls"
         ),

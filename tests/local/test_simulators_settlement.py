@@ -42,9 +42,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture
-def source(world: World) -> SimulatedSettlement:
+def source(world: World) -> Iterator[SimulatedSettlement]:
     """Our client."""
-    return SimulatedSettlement(world.processor.url, lambda: (Secret("old key"), Secret(KEY)))
+    with httpx.HTTPTransport() as transport:
+        yield SimulatedSettlement(world.processor.url, lambda: (Secret("old key"), Secret(KEY)), transport=transport)
 
 
 def plays(world: World, what: str, **body: Any) -> dict[str, Any]:
@@ -154,8 +155,9 @@ def test_other_bytes_may_stand_under_the_id_of_the_last_file(world: World, sourc
 def test_a_file_that_is_not_there_and_a_key_that_is_unknown_are_told_apart(world: World, source: SimulatedSettlement) -> None:
     with pytest.raises(ProviderRefusedError):
         next(source.open("set_none"))
-    stranger = SimulatedSettlement(world.processor.url, lambda: (Secret("nobody's"),))
-    with pytest.raises(UnavailableError):
-        next(stranger.open("set_none"))
-    with pytest.raises(UnavailableError):
-        stranger.transactions(NOW, None)
+    with httpx.HTTPTransport() as transport:
+        stranger = SimulatedSettlement(world.processor.url, lambda: (Secret("nobody's"),), transport=transport)
+        with pytest.raises(UnavailableError):
+            next(stranger.open("set_none"))
+        with pytest.raises(UnavailableError):
+            stranger.transactions(NOW, None)

@@ -29,7 +29,9 @@ _TEXTS = st.sampled_from(
         "\u2460" * 13,
     ]
 ) | st.text(max_size=30)
-_ODD = st.none() | st.booleans() | st.integers(-2, 10**14) | st.just([]) | st.just({}) | st.just(["USD"]) | st.just("")
+_ODD: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(-2, 10**14) | st.just([]) | st.just({}) | st.just(["USD"]) | st.just("")
+)
 _DEGREES = st.decimals(-200, 200, places=3) | st.integers(-200, 200) | st.sampled_from([Decimal("1E+30"), "45.5", True, "x"])
 _MERCHANTS = st.fixed_dictionaries(
     {"category_code": st.sampled_from(["5411", "5411", "541", "54111", "54a1", "\u0665\u0664\u0661\u0661", "5411\n"]) | _ODD},

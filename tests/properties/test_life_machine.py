@@ -93,6 +93,13 @@ class LifeMachine(RuleBasedStateMachine):
         """An event of half, all or more of an authorization."""
         return self.told(str(about["id"]), kind, about["amount"] * share // 2, final=final)
 
+    @rule(about=ids, kinds=st.lists(KINDS_OF_EVENT, min_size=2, max_size=4), share=st.sampled_from((1, 2)))
+    def tell_a_whole_life(self, about: dict[str, Any], kinds: list[str], share: int) -> None:
+        """Several events of one authorization, in any order."""
+        for kind in kinds:
+            self.told(str(about["id"]), kind, about["amount"] * share // 2)
+            self.do("read", {})
+
     @rule(target=unknown_ids, kind=KINDS_OF_EVENT, amount=AMOUNTS)
     def tell_of_what_is_not_known(self, kind: str, amount: int) -> Any:
         """An event that comes before its authorization."""
@@ -153,6 +160,6 @@ def test_lives_go_as_the_model_says(ground: Ground, kind: int) -> None:
     machine = type("Machine", (LifeMachine,), {"ground": ground, "kind": kind})
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=8, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)),
     )
     assert ground.rows("SELECT count(*) > 0 FROM card_transactions") == [(True,)]

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from cardwright.http.fields import Amount, StrictModel, Timestamp
-from cardwright.transactions.store.life import EventRow
+from cardwright.transactions.service.parked import EventRow
 
 
 class ParkedEventResponse(BaseModel):

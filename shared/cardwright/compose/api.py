@@ -148,9 +148,9 @@ class Api(CardRoot):
     @cached_property
     def transactions(self) -> "TransactionService":
         """What cards were used for."""
-        from cardwright.transactions.service import TransactionService
+        from cardwright.transactions.service import RememberedPages, TransactionService
 
-        return TransactionService(self.database, self.cards)
+        return TransactionService(self.database, self.cards, RememberedPages(self.cache, lambda: self.sealer.keys_for("history")))
 
     @cached_property
     def transaction_life(self) -> "TransactionLife":

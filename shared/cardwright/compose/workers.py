@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cardwright.settlement.service import Reconciliation
     from cardwright.transactions.service.export_runs import ExportRunner
     from cardwright.transactions.service.life import TransactionLife
+    from cardwright.transactions.service.sweeping import TransactionSweeps
     from cardwright.webhooks.service import WebhookService, WebhookWorker
 
 
@@ -114,6 +115,13 @@ class Workers(CardRoot):
         secret = environment.variable(Capability.PROCESSOR, "CARDWRIGHT_PROCESSOR_API_SECRET")
         source = settlement_source(self.settings, named, url, lambda: resources.secrets().get(secret).reveal())
         return Reconciliation(self.database, self.clock, self.ids, self.transaction_life, named, source)
+
+    @cached_property
+    def transaction_sweeps(self) -> "TransactionSweeps":
+        """Parked events and overdue holds."""
+        from cardwright.transactions.service.sweeping import TransactionSweeps
+
+        return TransactionSweeps(self.transaction_life)
 
     @cached_property
     def egress(self) -> "Egress":

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from cardwright.kernel.errors import BrokenInvariantError, UnauthenticatedError
+from cardwright.kernel.macs import hmac_sha256
 from cardwright.kernel.secret import Secret
 
 ID_HEADER = "webhook-id"
@@ -67,11 +67,11 @@ def verify(
 
 
 def _mac(secret: Secret[str], signed: bytes) -> bytes:
-    return hmac.digest(_key(secret), signed, hashlib.sha256)
+    return hmac_sha256(_key(secret), signed)
 
 
 @lru_cache(maxsize=64)
-def _key(secret: Secret[str]) -> bytes:
+def _key(secret: Secret[str]) -> Secret[bytes]:
     text = secret.reveal()
     try:
         key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
@@ -79,4 +79,4 @@ def _key(secret: Secret[str]) -> bytes:
         raise BrokenInvariantError("A signing secret is not base64.") from error
     if not text.startswith(SECRET_PREFIX) or not key:
         raise BrokenInvariantError("A signing secret has not the shape it must have.")
-    return key
+    return Secret(key)

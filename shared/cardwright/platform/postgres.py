@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import errors, generators, pq, waiting
-from psycopg.abc import PQGen
-from psycopg.adapt import PyFormat, Transformer
+from psycopg import adapt, errors, generators, pq, waiting
+from psycopg.abc import PQGen, Transformer
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -26,7 +25,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 UniqueViolation = errors.UniqueViolation
 
 # As psycopg's cursors do: text or binary, whichever a type's dumper does best.
-_AS_BEST = (PyFormat.AUTO,) * 64
+_AS_BEST = (adapt.PyFormat.AUTO,) * 64
 # The server says these while it restarts or fails over; with lost connections they mean "not now".
 _NOT_NOW = (psycopg.OperationalError, psycopg.InterfaceError)
 
@@ -65,7 +64,7 @@ class _Connection(psycopg.Connection[Row]):
             raise psycopg.ProgrammingError(f"{placeholders} placeholders, {len(parameters)} parameters")
         if self._adapter is None:
             # Kept: what it learns about types to dump and load holds for the connection.
-            self._adapter = Transformer(self)
+            self._adapter = adapt.Transformer(self)
         adapter, pgconn = self._adapter, self.pgconn
         values = adapter.dump_sequence(parameters, _AS_BEST[:placeholders])
         pgconn.send_query_params(statement, values, adapter.types, adapter.formats)

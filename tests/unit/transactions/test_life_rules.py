@@ -13,9 +13,7 @@ from cardwright.transactions.rules.life import Flag, Life, Member, Told, live
 CLEARED, REVERSED, REFUNDED = EventType.CLEARED, EventType.REVERSED, EventType.REFUNDED
 EXPIRED, FORCE_POSTED = EventType.EXPIRED, EventType.FORCE_POSTED
 AMOUNTS = st.decimals(min_value=0, max_value=500, places=2)
-EVENTS = st.lists(
-    st.builds(Told, st.sampled_from([CLEARED, REVERSED, REFUNDED, EXPIRED]), AMOUNTS, st.booleans()), max_size=6
-)
+EVENTS = st.lists(st.builds(Told, st.sampled_from([CLEARED, REVERSED, REFUNDED, EXPIRED]), AMOUNTS, st.booleans()), max_size=6)
 
 
 def told(text: str) -> list[Told]:
@@ -115,6 +113,8 @@ def test_money_is_held_once_and_never_below_nothing(approved: list[Decimal], eve
 
 def test_every_order_of_seven_events_ends_alike() -> None:
     events = told("clear 30, clear 20, reverse 10, refund 15, refund 5, expire, final 25")
-    ends = {live([Member(Decimal(100))], order, "5411") for order in itertools.islice(itertools.permutations(events), 0, None, 97)}
+    ends = {
+        live([Member(Decimal(100))], order, "5411") for order in itertools.islice(itertools.permutations(events), 0, None, 97)
+    }
     assert len(ends) == 1
     assert ends.pop().status == "PARTIALLY_REFUNDED"

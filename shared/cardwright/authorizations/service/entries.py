@@ -44,7 +44,12 @@ def decision_key(card_token: str, authorization_id: str) -> str:
 
 def entry_keys(secrets: Sequence[Secret[str]]) -> list[Secret[bytes]]:
     """Keys of entries, one from each of the processor's signing secrets, in their order."""
-    return [Secret(hmac.digest(secret.reveal().encode(), _PURPOSE, hashlib.sha256)) for secret in secrets]
+    return [_entry_key(secret) for secret in secrets]
+
+
+@lru_cache(maxsize=64)
+def _entry_key(secret: Secret[str]) -> Secret[bytes]:
+    return Secret(hmac.digest(secret.reveal().encode(), _PURPOSE, hashlib.sha256))
 
 
 def write_decision(decision: Decision, digest: bytes) -> str:

@@ -139,6 +139,8 @@ def move(tx: Transaction, card_id: UUID, move: Move, now: datetime) -> None:
 
     Raises UniqueViolation when this operation has moved the card before.
     """
+    # Before the card, whose trigger appends to the audit: the network's events hold the spend row first, then the audit's head.
+    tx.execute("UPDATE card_limits SET config_version = config_version + 1 WHERE card_id = %s", (card_id,))
     tx.execute(
         "UPDATE virtual_cards SET status = %s, status_reason = %s, status_reason_code = %s, status_actor_role = %s, "
         "cancel_after = %s, replaced_by_card_id = coalesce(%s, replaced_by_card_id), last_operation_id = %s, updated_at = %s, "
@@ -148,7 +150,6 @@ def move(tx: Transaction, card_id: UUID, move: Move, now: datetime) -> None:
             card_id,
         ),
     )  # fmt: skip
-    tx.execute("UPDATE card_limits SET config_version = config_version + 1 WHERE card_id = %s", (card_id,))
 
 
 def set_label(tx: Transaction, card_id: UUID, label: str | None, operation_id: UUID, now: datetime) -> None:

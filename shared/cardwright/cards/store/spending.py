@@ -24,11 +24,6 @@ class SpendRow:
     held: Decimal
     balance: Decimal | None
 
-    @property
-    def available(self) -> Decimal | None:
-        """What may still be spent of the balance; below zero after a force post."""
-        return None if self.balance is None else self.balance - self.held
-
 
 @dataclass(frozen=True, slots=True)
 class Movement:
@@ -50,15 +45,6 @@ def token_of_digest(tx: Transaction, digest: bytes) -> str | None:
         "SELECT processor_card_token FROM card_tokens WHERE card_token_digest(processor_card_token) = %s", (digest,)
     )
     return None if row is None else row["processor_card_token"]
-
-
-def token_of_card(tx: Transaction, card_id: UUID) -> str:
-    """The processor's token of a card. Raises LookupError."""
-    row = tx.fetch_one("SELECT processor_card_token FROM card_tokens WHERE card_id = %s", (card_id,))
-    if row is None:
-        raise LookupError("the card has no token")
-    token: str = row["processor_card_token"]
-    return token
 
 
 def lock(tx: Transaction, card_id: UUID) -> SpendRow:

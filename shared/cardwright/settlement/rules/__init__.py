@@ -18,6 +18,7 @@ from cardwright.settlement.rules.matching import (
     TheirState,
     judge_line,
     judge_transaction,
+    posting_id,
     settles,
     too_many_missing,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "judge_line",
     "judge_transaction",
     "line_document",
+    "posting_id",
     "read_line",
     "read_transaction",
     "settles",

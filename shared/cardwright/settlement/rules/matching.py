@@ -4,6 +4,7 @@ What is mended without asking is what cannot be wrong: an event that we never go
 processor never got our approval for is given back. All else is a case.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
+from cardwright.kernel import ids
 from cardwright.settlement.rules.cases import CaseKind
 from cardwright.settlement.rules.files import Detail, DetailKind
 from cardwright.transactions.rules.events import EventType
@@ -147,6 +149,12 @@ def _judge_unnamed(detail: Detail, place: tuple[str, int], others: Sequence[OurE
     nearest = unsettled[0]
     kind = CaseKind.AMOUNT_DIFFERS if nearest.currency == detail.currency else CaseKind.CURRENCY_DIFFERS
     return LineVerdict(Step.REPORT, kind, nearest, nearest.amount, nearest.currency)
+
+
+def posting_id(processor: str, file_id: str, line: int, found_at: datetime) -> UUID:
+    """The id of what a line posts: the same in every run, and dated by when its file was found."""
+    name = f"{processor}\x1f{file_id}\x1f{line}"
+    return ids.uuid7(found_at, hashlib.sha256(name.encode()).digest()[: ids.ENTROPY_BYTES])
 
 
 class TheirState(StrEnum):

@@ -1,6 +1,5 @@
 """Settle the lines of a file: what fits is posted, what we never heard of is taken as if it had come, the rest is a case."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,7 +7,6 @@ from uuid import UUID
 
 from cardwright.kernel.clock import rfc3339
 from cardwright.kernel.errors import BrokenInvariantError, ConflictError, InvalidRequestError
-from cardwright.kernel.ids import ENTROPY_BYTES, uuid7
 from cardwright.ledger.rules import Posting, PostingKind, check_posting, sides
 from cardwright.platform.postgres import Transaction
 from cardwright.settlement.rules import (
@@ -22,6 +20,7 @@ from cardwright.settlement.rules import (
     Step,
     judge_line,
     line_document,
+    posting_id,
 )
 from cardwright.settlement.service.work import SCHEDULE, Work
 from cardwright.settlement.store import cases, lines
@@ -115,11 +114,9 @@ class Settler:
         detail, card = one.detail, one.card
         if card is None:
             raise LookupError("what is settled has a card")
-        name = f"{self._work.processor}\x1f{place.file_id}\x1f{detail.line}"
         kind = PostingKind.FEE if detail.kind.is_fee else PostingKind.SETTLED
         return Posting(
-            # The same in every run, and among the others in the order of time.
-            posting_id=uuid7(place.found_at, hashlib.sha256(name.encode()).digest()[:ENTROPY_BYTES]),
+            posting_id=posting_id(self._work.processor, place.file_id, detail.line, place.found_at),
             kind=kind,
             card_id=card.card_id,
             user_id=card.user_id,
@@ -148,6 +145,7 @@ def _event(detail: Detail) -> ProcessorEvent:
         final_clearing=detail.final and event_type is EventType.CLEARED,
         merchant=None if category is None else EventMerchant(category_code=category),
         occurred_at=rfc3339(detail.occurred_at),
+        from_file=True,
     )
 
 

@@ -48,7 +48,8 @@ class EventMerchant:
 class ProcessorEvent:
     """One event. `amount` is this event's own, in the card's currency; `final_clearing` ends the hold, whatever is left of it.
 
-    `voids` marks a reversal of our own: the network never got an approval for what is held.
+    `voids` marks a reversal of our own: the network never got an approval for what is held. `from_file` marks an event that was
+    taken from a settlement file, because it had not been told.
     """
 
     event_id: str
@@ -61,6 +62,7 @@ class ProcessorEvent:
     merchant: EventMerchant | None = None
     occurred_at: str | None = None
     voids: bool = False
+    from_file: bool = False
 
     def detail(self) -> dict[str, object]:
         """What is kept beside the columns."""
@@ -69,13 +71,15 @@ class ProcessorEvent:
             told["merchant"] = self.merchant.document()
         if self.voids:
             told["voids"] = True
+        if self.from_file:
+            told["from_file"] = True
         return told
 
     def digest(self) -> bytes:
-        """SHA-256 over what the event says: the same id with another body is refused. The time it tells is no part of it.
+        """SHA-256 over what the event does: the same id with another deed is refused.
 
-        Networks stamp a repeated message anew.
+        Where and when are no part of it: networks stamp a repeated message anew, and a settlement file tells the same event in
+        other words.
         """
-        merchant = None if self.merchant is None else self.merchant.document()
-        told = (self.type, self.authorization_id, f"{self.amount:.2f}", self.currency, self.final_clearing, merchant, self.voids)
+        told = (self.type, self.authorization_id, f"{self.amount:.2f}", self.currency, self.final_clearing, self.voids)
         return hashlib.sha256(_JSON.encode(told).encode()).digest()

@@ -4,11 +4,13 @@ Whatever an event changes commits together: the event, the rows of its group, th
 to partners. What belongs to nothing we know is parked and tried again.
 """
 
-import time
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -16,14 +18,15 @@ from cardwright.cards.rules import windows
 from cardwright.cards.service import spending
 from cardwright.cards.service.spending import SpendRow
 from cardwright.kernel.clock import Clock
-from cardwright.kernel.errors import BrokenInvariantError, ConflictError, InvalidRequestError
+from cardwright.kernel.errors import BrokenInvariantError, ConflictError, InvalidRequestError, UnavailableError
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Actor, Database, Transaction, UniqueViolation
 from cardwright.transactions.rules.events import EventType, ProcessorEvent
 from cardwright.transactions.rules.holds import hold_expires_at
 from cardwright.transactions.service.folding import fold, latest_expiry
+from cardwright.transactions.service.searching import keep_words
 from cardwright.transactions.store import life as store
-from cardwright.transactions.store.life import EventRow, TransactionRow
+from cardwright.transactions.store.life import EventRow, Overdue, TransactionRow
 
 NETWORK = Actor(None, "system")
 # Ids of events that are our own begin with this; no processor's may.
@@ -31,10 +34,12 @@ OWN = "cardwright:"
 _MADE_BY = {EventType.ADVICE: "advice", EventType.FORCE_POSTED: "force_post", EventType.REFUNDED: "refund"}
 _LONGEST_WAIT = timedelta(hours=6)
 _BATCH = 100
-# A run ends while this much of its time is left, enough for an event that has just been begun.
-RESERVE_S = 8.0
 # What is told of no merchant has no category; ISO 18245 keeps 0000 free.
 _NO_CATEGORY = "0000"
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,8 @@ class TransactionLife:
     def _take(self, tx: Transaction, spend: SpendRow, event: ProcessorEvent, now: datetime) -> Receipt:
         known = store.get_event(tx, spend.card_id, event.event_id)
         if known is not None:
-            _check_same(known.request_digest, event)
+            if not _told_by_file(known, event):
+                _check_same(known.request_digest, event)
             return Receipt("duplicate", known.parked_reason if known.state == "PARKED" else None, known.transaction_id)
         row = self._row(event, spend, now)
         placed = self._place(tx, spend, row, now)
@@ -171,7 +177,10 @@ class TransactionLife:
             flags=(),
         )
         day_start, month_start = windows(now, spend.time_zone)
-        store.add_told(tx, made, spend.card_id, event.request_digest, day_start, month_start)
+        # The chain's link stands for the row by this digest: for what was said beside the deed too.
+        said = hashlib.sha256(event.request_digest + json.dumps(made.detail, sort_keys=True).encode()).digest()
+        store.add_told(tx, made, spend.card_id, said, day_start, month_start)
+        keep_words(tx, [(spend.card_id, made.transaction_id)])
         return made
 
     def _keep_unmatched(self, tx: Transaction, event: ProcessorEvent, now: datetime) -> Receipt:
@@ -213,78 +222,74 @@ class TransactionLife:
             )
             return self._apply_own(tx, spend, event, now)
 
-    def watch_parked(
-        self, deadline: Callable[[], float], *, sleep: Callable[[float], None] = time.sleep, poll_s: float = 1.0
-    ) -> int:
-        """Try parked events as they become due, until the seconds left run out; return how many found their place."""
-        placed = 0
-        while (left := deadline() - RESERVE_S) > 0:
-            placed += self.retry_parked(deadline)
-            sleep(min(poll_s, left))
-        return placed
+    def retry_parked(self, go_on: Callable[[], bool] = _always) -> int:
+        """Try every parked event that is due by now once, while `go_on()`; return how many found their place.
 
-    def retry_parked(self, deadline: Callable[[], float] | None = None) -> int:
-        """Try every parked event that is due once; return how many found their place. Raises UnavailableError."""
+        Each is put off before it is tried, so one that cannot be tried keeps nobody waiting: it is raised when all have had their
+        turn. Raises UnavailableError.
+        """
         now = self._clock.now()
-        with self._database.transaction(NETWORK) as tx:
-            unmatched = store.due_unmatched(tx, now, _BATCH)
-            due = store.due_events(tx, now, _BATCH)
-        placed = 0
-        for digest, event in unmatched:
-            if deadline is not None and deadline() < RESERVE_S:
-                return placed
-            placed += self._retry_unmatched(digest, replace(event, record_id=self._ids.new()))
-        for card_id, event_id in due:
-            if deadline is not None and deadline() < RESERVE_S:
-                return placed
-            placed += self._retry(card_id, event_id)
-        # What was tried in vain is not due any more: the passes come to an end.
-        more = len(unmatched) == _BATCH or len(due) == _BATCH
-        return placed + (self.retry_parked(deadline) if more else 0)
+        turn = _Turn(go_on)
+        while True:
+            with self._database.transaction(NETWORK) as tx:
+                unmatched = store.due_unmatched(tx, now, _BATCH)
+                due = store.due_events(tx, now, _BATCH)
+            turn.take(partial(self._retry_unmatched, digest, event, now) for digest, event in unmatched)
+            turn.take(partial(self._retry, card_id, event_id, now) for card_id, event_id in due)
+            if (len(unmatched) < _BATCH and len(due) < _BATCH) or not go_on():
+                return turn.end()
 
-    def _retry(self, card_id: UUID, event_id: str) -> bool:
+    def _retry(self, card_id: UUID, event_id: str, now: datetime) -> bool:
         """Try one parked event again; True when it was applied. What still belongs to nothing waits longer each time."""
-        now = self._clock.now()
+        with self._database.transaction(NETWORK) as tx:
+            if not store.put_off_event(tx, card_id, event_id, now):
+                return False
         with self._database.transaction(NETWORK) as tx:
             spend = spending.lock(tx, card_id)
-            event = store.get_event(tx, card_id, event_id)
+            # Held from here on: who closes it comes before or after.
+            event = store.lock_event(tx, card_id, event_id)
             if event is None or event.state != "PARKED":
                 return False
-            placed = self._place(tx, spend, replace(event, tries=event.tries + 1), now)
+            placed = self._place(tx, spend, event, now)
             store.write_event(tx, placed)
             return self._settle(tx, spend, placed, now).outcome == "applied"
 
-    def _retry_unmatched(self, digest: bytes, event: EventRow) -> bool:
+    def _retry_unmatched(self, digest: bytes, event: EventRow, now: datetime) -> bool:
         """Look again for the card of an event; True when it is kept with its card from now on, applied or parked."""
-        now = self._clock.now()
+        with self._database.transaction(NETWORK) as tx:
+            store.put_off_unmatched(tx, digest, event.event_id, now + _wait(event.tries + 1))
         with self._database.transaction(NETWORK) as tx:
             token = spending.token_of_digest(tx, digest)
             card_id = None if token is None else spending.card_of_token(tx, token)
             if card_id is None:
-                store.put_off_unmatched(tx, digest, event.event_id, now + _wait(event.tries + 1))
                 return False
             spend = spending.lock(tx, card_id)
-            if not store.drop_unmatched(tx, digest, event.event_id):
+            known = store.get_event(tx, card_id, event.event_id)
+            if known is not None and known.request_digest != event.request_digest:
+                raise ConflictError("Two events of one id say different things.", code="event_id_reused")
+            if not store.drop_unmatched(tx, digest, event.event_id) or known is not None:
                 return False
-            if store.get_event(tx, card_id, event.event_id) is None:
-                placed = self._place(tx, spend, replace(event, card_id=card_id, user_id=spend.user_id), now)
-                store.add_event(tx, placed)
-                self._settle(tx, spend, placed, now)
+            found = replace(event, card_id=card_id, user_id=spend.user_id, record_id=self._ids.new())
+            placed = self._place(tx, spend, found, now)
+            store.add_event(tx, placed)
+            self._settle(tx, spend, placed, now)
             return True
 
-    def expire_holds(self, deadline: Callable[[], float] | None = None) -> int:
-        """Give back the holds that nobody cleared in time; return how many ended. Raises UnavailableError."""
-        ended = 0
+    def expire_holds(self, go_on: Callable[[], bool] = _always) -> int:
+        """Give back the holds that nobody cleared in time, while `go_on()`; return how many ended.
+
+        One that cannot be ended is raised when all have had their turn. Raises UnavailableError.
+        """
+        now = self._clock.now()
+        turn = _Turn(go_on)
+        after: Overdue | None = None
         while True:
-            now = self._clock.now()
             with self._database.transaction(NETWORK) as tx:
-                overdue = store.overdue_holds(tx, now, _BATCH)
-            for card_id, transaction_id in overdue:
-                if deadline is not None and deadline() < RESERVE_S:
-                    return ended
-                ended += self._expire(card_id, transaction_id, now)
-            if len(overdue) < _BATCH:
-                return ended
+                overdue = store.overdue_holds(tx, now, after, _BATCH)
+            turn.take(partial(self._expire, one.card_id, one.transaction_id, now) for one in overdue)
+            if len(overdue) < _BATCH or not go_on():
+                return turn.end()
+            after = overdue[-1]
 
     def _expire(self, card_id: UUID, transaction_id: UUID, now: datetime) -> bool:
         with self._database.transaction(NETWORK) as tx:
@@ -321,6 +326,33 @@ class TransactionLife:
         return True
 
 
+class _Turn:
+    """Works done one by one while there is time: counts those that did something and keeps the first failure for the end."""
+
+    def __init__(self, go_on: Callable[[], bool]) -> None:
+        self._go_on = go_on
+        self._done = 0
+        self._failure: Exception | None = None
+
+    def take(self, works: Iterable[Callable[[], bool]]) -> None:
+        """Do each work. Raises UnavailableError at once: the rest would fare no better."""
+        for work in works:
+            if not self._go_on():
+                return
+            try:
+                self._done += work()
+            except UnavailableError:
+                raise
+            except Exception as error:  # whatever is wrong with one must not keep the others waiting
+                self._failure = self._failure or error
+
+    def end(self) -> int:
+        """How many did something. Raises the first failure."""
+        if self._failure is not None:
+            raise self._failure
+        return self._done
+
+
 def _bearer(tx: Transaction, card_id: UUID, row: TransactionRow) -> TransactionRow:
     """The row that bears the amounts of a row's group."""
     if row.type != "incremental" or row.root_authorization_id in (None, row.authorization_id):
@@ -335,6 +367,17 @@ def _parked(event: EventRow, reason: str, now: datetime) -> EventRow:
 def _wait(tries: int) -> timedelta:
     """A second after the first try, then twice as long each time, six hours at most."""
     return min(timedelta(seconds=2 ** min(tries, 20)), _LONGEST_WAIT)
+
+
+def _told_by_file(known: EventRow, event: ProcessorEvent) -> bool:
+    """Whether one of the two comes from a settlement file, which tells less of the same event: not whether it was the last."""
+    same = (known.type, known.amount, known.currency, known.authorization_id) == (
+        event.type,
+        event.amount,
+        event.currency,
+        event.authorization_id,
+    )
+    return same and bool(event.from_file or known.detail.get("from_file"))
 
 
 def _check_same(digest: bytes, event: ProcessorEvent) -> None:

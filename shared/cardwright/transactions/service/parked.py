@@ -4,11 +4,14 @@ from dataclasses import replace
 from uuid import UUID
 
 from cardwright.audit import service as audit
+from cardwright.cards.service import spending
 from cardwright.kernel.clock import Clock
 from cardwright.kernel.errors import NotFoundError
-from cardwright.platform.postgres import Actor, Database
+from cardwright.platform.postgres import Actor, Database, Transaction
 from cardwright.transactions.store import life as store
 from cardwright.transactions.store.life import EventRow
+
+__all__ = ["EventRow", "ParkedEvents"]
 
 
 class ParkedEvents:
@@ -30,8 +33,8 @@ class ParkedEvents:
         """
         now = self._clock.now()
         with self._database.transaction(replace(actor, reason=note)) as tx:
-            event = store.lock_parked(tx, record_id)
-            if event is None:
+            event = _held(tx, store.parked_record(tx, record_id))
+            if event is None or event.state != "PARKED":
                 raise NotFoundError("There is no such parked event.", code="event_not_found")
             store.close_event(tx, event)
             audit.append(
@@ -45,3 +48,11 @@ class ParkedEvents:
                 new={"state": "CLOSED", "event_id": event.event_id, "type": event.type, "amount": f"{event.amount:.2f}"},
             )
             return replace(event, state="CLOSED", due_at=None)
+
+
+def _held(tx: Transaction, found: EventRow | None) -> EventRow | None:
+    """The event once nobody else can try it: as there, the spend row first, then the event, and the audit's head last."""
+    if found is None:
+        return None
+    spending.lock(tx, found.card_id)
+    return store.lock_event(tx, found.card_id, found.event_id)

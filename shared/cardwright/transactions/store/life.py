@@ -176,14 +176,36 @@ def told_of(tx: Transaction, card_id: UUID, authorization_id: str) -> bool:
     return row is not None and bool(row["told"])
 
 
-def overdue_holds(tx: Transaction, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
-    """List (card, transaction) whose hold should have ended, the most overdue first."""
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A hold that should have ended, and when."""
+
+    card_id: UUID
+    transaction_id: UUID
+    hold_expires_at: datetime
+
+
+def overdue_holds(tx: Transaction, now: datetime, after: Overdue | None, limit: int) -> list[Overdue]:
+    """List holds that should have ended, the most overdue first, from after one of them."""
     rows = tx.fetch_all(
-        "SELECT card_id, transaction_id FROM card_transactions WHERE held_amount > 0 AND hold_expires_at <= %s "
-        "ORDER BY hold_expires_at LIMIT %s",
-        (now, limit),
+        "SELECT card_id, transaction_id, hold_expires_at FROM card_transactions "
+        "WHERE held_amount > 0 AND hold_expires_at <= %(now)s "
+        "AND (%(at)s::timestamptz IS NULL OR (hold_expires_at, transaction_id) > (%(at)s, %(id)s::uuid)) "
+        "ORDER BY hold_expires_at, transaction_id LIMIT %(limit)s",
+        {
+            "now": now,
+            "at": None if after is None else after.hold_expires_at,
+            "id": None if after is None else after.transaction_id,
+            "limit": limit,
+        },
     )
-    return [(row["card_id"], row["transaction_id"]) for row in rows]
+    return [Overdue(**row) for row in rows]
+
+
+def lock_event(tx: Transaction, card_id: UUID, event_id: str) -> EventRow | None:
+    """Hold an event and read it; the card's spend row is held already."""
+    row = tx.fetch_one(_EVENT + "WHERE card_id = %s AND event_id = %s FOR NO KEY UPDATE", (card_id, event_id))
+    return None if row is None else EventRow(**row)
 
 
 def get_event(tx: Transaction, card_id: UUID, event_id: str) -> EventRow | None:
@@ -244,9 +266,20 @@ def due_events(tx: Transaction, now: datetime, limit: int) -> list[tuple[UUID, s
     return [(row["card_id"], row["event_id"]) for row in rows]
 
 
-def lock_parked(tx: Transaction, record_id: UUID) -> EventRow | None:
-    """Lock a parked event, named by its record; None when there is none, or it is parked no more."""
-    row = tx.fetch_one(_EVENT + "WHERE record_id = %s AND state = 'PARKED' FOR NO KEY UPDATE", (record_id,))
+def put_off_event(tx: Transaction, card_id: UUID, event_id: str, now: datetime) -> bool:
+    """Count one more try of a parked event and make it due later, six hours at most; False when it is parked no more."""
+    tried = tx.execute(
+        "UPDATE transaction_events SET tries = tries + 1, "
+        "due_at = %s + least(interval '1 second' * power(2, least(tries + 1, 20)), interval '6 hours') "
+        "WHERE card_id = %s AND event_id = %s AND state = 'PARKED'",
+        (now, card_id, event_id),
+    )
+    return tried == 1
+
+
+def parked_record(tx: Transaction, record_id: UUID) -> EventRow | None:
+    """Load a parked event, named by its record."""
+    row = tx.fetch_one(_EVENT + "WHERE record_id = %s AND state = 'PARKED'", (record_id,))
     return None if row is None else EventRow(**row)
 
 
