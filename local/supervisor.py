@@ -13,7 +13,7 @@ from local.servers.errors import ServerError
 _LOOK_EVERY_S: Final = 0.1
 _PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A part that ran this long is taken as mended: its next restart is immediate again.
-_MENDED_AFTER_S: Final = 60.0
+_MENDED_AFTER_S: Final = 5.0
 _PROGRAM_GRACE_S: Final = 7.0
 
 

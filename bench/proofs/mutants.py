@@ -45,6 +45,7 @@ class Mutant:
 _RECORD = "record_authorization"
 _MOVE = "move_spend"
 _LIFE = "cardwright.transactions.service.life"
+_PLACING = "cardwright.transactions.service.placing"
 _RULES = "cardwright.transactions.rules.life"
 _DAY = "CASE WHEN l.day_start >= p_day_start THEN l.day_spent ELSE 0 END + offer"
 _MONTH = "CASE WHEN l.month_start >= p_month_start THEN l.month_spent ELSE 0 END + offer"
@@ -55,6 +56,7 @@ _VERSION = "WHERE l.card_id = p_card_id AND l.config_version = p_config_version\
 _TOO_FEW = "cardinality(l.recent_approvals) < l.velocity_per_hour"
 _OTHER_BODY = "earlier.request_digest <> p_request_digest THEN 'reused'"
 _PARTIAL = "AND (NOT p_partial OR offer <= l.per_transaction)"
+_EXPIRY = "ended = final or any(event.type is EventType.EXPIRED and event.amount == 0 for event in events)"
 _WAIT = "return min(timedelta(seconds=2 ** min(tries, 20)), _LONGEST_WAIT)"
 # A row that is read before it is locked may be another one by the time it is written.
 _FIRST_LOCK = "PERFORM FROM card_limits l WHERE l.card_id = p_card_id FOR NO KEY UPDATE;"
@@ -116,8 +118,8 @@ MUTANTS = (
         "WHERE card_id = %s FOR NO KEY UPDATE",
         "WHERE card_id = %s",
     ),
-    _one("an expiry gives nothing back", _RULES, "if final or expired", "if final"),
-    _one("a reversal gives nothing back", _RULES, "authorized - cleared - returned, _NOTHING", "authorized - cleared, _NOTHING"),
+    _one("an expiry gives nothing back", _RULES, _EXPIRY, "ended = final"),
+    _one("a reversal gives nothing back", _RULES, "- cleared - returned - lapsed, _NOTHING", "- cleared - lapsed, _NOTHING"),
     _one("a refund gives nothing back", _RULES, "max(cleared - refunded, _NOTHING)", "cleared"),
     _one(
         "the cache answers for another body",
@@ -125,7 +127,7 @@ MUTANTS = (
         "if known != digest.hex():",
         "if known == 'nothing':",
     ),
-    _one("what is parked is never tried again", _LIFE, _WAIT, "return timedelta(days=400)"),
+    _one("what is parked is never tried again", _PLACING, _WAIT, "return timedelta(days=400)"),
     _one("an event is not known the second time", _LIFE, "if known is not None:", "if known is None and known is not None:"),
     _one(
         "two callers with one id end in an error",

@@ -134,7 +134,7 @@ class _Script:
             "event_id": f"evt_{self._number}",
             "type": kind,
             "id": identity,
-            "amount": 0 if kind == "expired" else part,
+            "amount": 0 if kind == "expired" and self._chance.random() < 0.5 else part,
             "final": kind == "cleared" and self._chance.random() < 0.4,
         }
         told.append(event)

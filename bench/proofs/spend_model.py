@@ -48,6 +48,9 @@ class Group(NamedTuple):
     refunded: int = 0
     final: bool = False
     expired: bool = False
+    # Of what is held so much is over; all of it is when the expiry names no amount.
+    lapsed: int = 0
+    all_lapsed: bool = False
 
     @property
     def authorized(self) -> int:
@@ -57,7 +60,9 @@ class Group(NamedTuple):
     @property
     def held(self) -> int:
         """What is still held of it."""
-        return 0 if self.final or self.expired else max(self.authorized - self.cleared - self.reversed, 0)
+        if self.final or self.all_lapsed:
+            return 0
+        return max(self.authorized - self.cleared - self.reversed - self.lapsed, 0)
 
     @property
     def captured(self) -> int:
@@ -78,7 +83,7 @@ class Group(NamedTuple):
             return "DECLINED"
         if 0 < self.authorized <= self.reversed:
             return "REVERSED"
-        return "EXPIRED" if self.expired else "REVERSED" if self.final else "AUTHORIZED"
+        return "EXPIRED" if self.expired and not self.held else "REVERSED" if self.final else "AUTHORIZED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +175,12 @@ def _authorize(state: Card, operation: Operation) -> tuple[Card, dict[str, Any]]
     if original is not None and original[1] == "approved" and original[2] > 0 and state.groups[original[3]].status in OPEN:
         continued, root = True, original[3]
     reason, approved = _decide(state, asked, continued=continued)
+    # A decline opens the running windows too: what is cleared all the same counts in them.
+    state = _roll(state, int(asked["day"]), int(asked["month"]))
     if reason != "approved":
         row = Row(None, 0, state.day_epoch, state.month_epoch)
         after = _keep(state, identity, (str(asked["body"]), reason, 0, root), root, row)
         return after, {"reason": reason, "approved": 0}
-    state = _roll(state, int(asked["day"]), int(asked["month"]))
     recent = state.recent
     velocity = state.settings.velocity
     if velocity is not None and not continued:
@@ -278,6 +284,8 @@ def _fold(state: Card, asked: dict[str, Any]) -> Card:
         refunded=group.refunded + (amount if kind == "refunded" else 0),
         final=group.final or (kind == "cleared" and bool(asked.get("final"))),
         expired=group.expired or kind == "expired",
+        lapsed=group.lapsed + (amount if kind == "expired" else 0),
+        all_lapsed=group.all_lapsed or (kind == "expired" and amount == 0),
     )
     left = told.held + told.captured
     # What is over all that was authorized is the first one's.

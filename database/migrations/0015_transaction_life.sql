@@ -353,17 +353,19 @@ BEGIN
             END IF;
         END IF;
 
-        SELECT t.transaction_id, t.request_digest, t.reason, t.approved_amount, t.risk_score, t.decided_at, t.flags, t.confirmed_at
-            INTO earlier FROM card_transactions t WHERE t.card_id = p_card_id AND t.authorization_id = p_authorization_id;
+        SELECT t.transaction_id, t.request_digest, t.type, t.reason, t.approved_amount, t.risk_score, t.decided_at, t.flags,
+            t.confirmed_at INTO earlier FROM card_transactions t WHERE t.card_id = p_card_id AND t.authorization_id = p_authorization_id;
         IF FOUND THEN
             IF earlier.request_digest = p_request_digest AND earlier.reason = 'approved' AND earlier.confirmed_at IS NULL THEN
                 -- Waits for whoever is giving the hold back at this moment.
                 UPDATE card_transactions t SET confirmed_at = p_now
                     WHERE t.card_id = p_card_id AND t.authorization_id = p_authorization_id RETURNING t.flags INTO earlier.flags;
             END IF;
-            RETURN (CASE WHEN earlier.request_digest <> p_request_digest THEN 'reused'
+            -- What the network approved in our place before its request came is approved, up to what is asked.
+            RETURN (CASE WHEN earlier.type = 'advice' AND p_type = 'authorization' THEN 'repeated'
+                         WHEN earlier.request_digest <> p_request_digest THEN 'reused'
                          WHEN 'voided' = ANY (earlier.flags) THEN 'voided' ELSE 'repeated' END,
-                    earlier.transaction_id, earlier.reason, earlier.approved_amount, earlier.risk_score,
+                    earlier.transaction_id, earlier.reason, least(earlier.approved_amount, p_amount), earlier.risk_score,
                     earlier.decided_at)::authorization_answer;
         END IF;
         -- From here on the row is held: what it declines stays declined, and what it has room for is taken in the second round.
@@ -410,7 +412,9 @@ BEGIN
         amount, approved_amount, currency, merchant_category, detail, risk_score, request_digest, config_version, rule_version,
         continued, seen_day_spent, seen_month_spent, seen_approvals, seen_velocity_at, seen_locked_merchant_id, seen_available,
         day_start, month_start, decided_at, chain_seq, chain_hash)
-    SELECT p_card_id, p_transaction_id, s.user_id, p_authorization_id, p_original_authorization_id, root, p_type, 'DECLINED', declined,
+    -- A declined incremental is nothing of its original: what is told of it moves no hold of that one.
+    SELECT p_card_id, p_transaction_id, s.user_id, p_authorization_id, p_original_authorization_id, p_authorization_id, p_type,
+        'DECLINED', declined,
         p_amount, 0, p_currency, p_merchant_category, p_detail, p_risk_score, p_request_digest, p_config_version, p_rule_version,
         is_continued, s.day_spent, s.month_spent, s.approvals,
         CASE WHEN NOT is_continued THEN s.recent_approvals[cardinality(s.recent_approvals) + 1 - s.velocity_per_hour] END,

@@ -12,6 +12,10 @@ CREATE TABLE settlement_sources (
     list_cursor text,
     -- The list was read to its end; what it should have held is looked for.
     list_read boolean NOT NULL DEFAULT false,
+    -- Up to when holds of the pass that the list should have held, and does not, were dealt with; NULL before the first.
+    missing_after timestamptz,
+    -- Last open case that was looked at again; that goes round.
+    rechecked_after uuid,
     -- Last card whose spend row was compared with its ledger; the comparison goes round.
     checked_after uuid,
     -- Events of ours that were applied up to here were looked for in the files.
@@ -94,7 +98,7 @@ CREATE TABLE settlement_cases (
     case_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN (
         'amount_differs', 'currency_differs', 'unknown_card', 'unknown_authorization', 'settled_twice', 'missing_at_processor',
-        'missing_with_us', 'parked_event', 'ledger_differs', 'file_refused', 'file_changed')),
+        'missing_with_us', 'parked_event', 'ledger_differs', 'file_refused', 'file_changed', 'line_broken')),
     -- What it was found in, and how it is looked at again.
     source text NOT NULL CHECK (source IN ('line', 'listing', 'event', 'card', 'file')),
     -- SHA-256 of what the case is about: found again it is the same case.

@@ -1,6 +1,7 @@
 """Cards that a balance funds: money comes on and goes off once, never what is held, and the ledger says the same as the card."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,9 @@ from cardwright.ledger.rules import Account
 from cardwright.ledger.service import SCHEDULE
 from cardwright.platform.postgres import Actor
 from cardwright.programs.rules import Funding, Program
+from cardwright.transactions.rules.events import EventType
 from tests.fakes.card_world import CardWorld
+from tests.fakes.life_world import LifeWorld
 
 ZERO = Decimal("0.00")
 
@@ -225,6 +228,20 @@ def test_a_replacement_goes_on_with_the_money_that_is_free(
     assert both == [Decimal("-70.00"), Decimal("70.00")]
     assert world.pay(new, "70.01").reason == "insufficient_funds"
     assert world.pay(new, "70.00").approved
+
+
+def test_money_that_comes_back_to_a_replaced_card_goes_over_to_the_one_in_its_place(
+    world: CardWorld, database_url: str, holder: Actor, funded: Card, admin: Actor
+) -> None:
+    move(world, admin, funded, movement("100.00"))
+    bought, kept = world.pay(funded, "30.00"), world.pay(funded, "20.00")
+    new = world.service.replace_card(holder, funded.card_id, StateChange(code=ReasonCode.LOST), operation_id=world.ids.new())
+    with closing(LifeWorld(world, database_url, funded)) as life:
+        life.tell(EventType.REVERSED, "30.00", bought)
+        life.tell(EventType.CLEARED, "20.00", kept, final_clearing=True)
+        life.tell(EventType.REFUNDED, "5.00", kept)
+    assert world.service.get_card(holder, funded.card_id).funds == Funds(ZERO, ZERO)
+    assert world.service.get_card(holder, new.card_id).funds == Funds(Decimal("85.00"), ZERO)
 
 
 def test_a_replacement_of_an_empty_card_posts_nothing(world: CardWorld, holder: Actor, funded: Card) -> None:

@@ -1,5 +1,6 @@
 """The life of transactions over the real database: what events make of holds, windows, rows, ledger and messages."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -201,6 +202,54 @@ def test_more_of_an_authorization_is_held_and_cleared_with_it(life: LifeWorld) -
     life.tell(CLEARED, "60.00", bought, final_clearing=True)
     assert (life.transaction(bought)["status"], life.transaction(more)["status"]) == ("CLEARED", "CLEARED")
     assert life.money() == ("0.00", "60.00", "60.00")
+
+
+def test_what_is_told_of_a_declined_incremental_moves_nothing_of_its_original(life: LifeWorld) -> None:
+    bought = life.world.pay(life.card, "50.00")
+    more = life.world.pay(life.card, "99999.00", type="incremental", original_authorization_id=bought.authorization_id)
+    for kind in (REVERSED, EXPIRED):
+        life.tell(kind, "50.00", more)
+    assert (life.transaction(bought)["status"], life.money()) == ("AUTHORIZED", ("50.00", "50.00", "50.00"))
+    life.tell(CLEARED, "10.00", more, final_clearing=True)
+    assert (life.transaction(more)["status"], life.money()) == ("FORCE_POSTED", ("50.00", "60.00", "60.00"))
+
+
+def test_an_expiry_of_a_part_ends_no_more_than_it_says(life: LifeWorld) -> None:
+    bought = life.world.pay(life.card, "50.00")
+    more = life.world.pay(life.card, "20.00", type="incremental", original_authorization_id=bought.authorization_id)
+    life.tell(EXPIRED, "20.00", more)
+    assert (life.transaction(bought)["status"], life.money()) == ("AUTHORIZED", ("50.00", "50.00", "50.00"))
+    life.tell(EXPIRED, "0.00", bought)
+    assert (life.transaction(bought)["status"], life.money()) == ("EXPIRED", ("0.00", "0.00", "0.00"))
+
+
+@pytest.mark.parametrize("told", [("clear", "force", "refund"), ("force", "reverse"), ("force", "refund")])
+def test_a_force_post_under_an_authorizations_id_ends_alike_in_every_order(
+    world: CardWorld, database_url: str, told: tuple[str, ...]
+) -> None:
+    kinds = {"clear": CLEARED, "force": FORCE_POSTED, "refund": REFUNDED, "reverse": REVERSED}
+    ends = set()
+    for order in itertools.permutations(("ask", *told)):
+        life = LifeWorld(world, database_url, world.issue(world.add_user()))
+        named = f"auth_{life.card.card_id.hex}"
+        for one in order:
+            if one == "ask":
+                world.pay(life.card, "50.00", authorization_id=named)
+            else:
+                life.tell(kinds[one], "50.00", named)
+        life.later(timedelta(hours=7))
+        life.life.retry_parked()
+        ends.add((life.transaction(named)["status"], *life.money(), *sorted(life.ledger().items())))
+        life.close()
+    assert len(ends) == 1
+
+
+def test_a_request_after_the_advice_of_its_own_approval_is_approved(life: LifeWorld) -> None:
+    named = f"stip_{life.card.card_id.hex}"
+    life.tell(ADVICE, "30.00", named)
+    asked = life.world.pay(life.card, "20.00", authorization_id=named)
+    assert (asked.reason, asked.approved_amount) == ("approved", Decimal("20.00"))
+    assert life.money() == ("30.00", "30.00", "30.00")
 
 
 def test_holds_nobody_clears_end_after_their_days_and_a_late_clearing_still_counts(life: LifeWorld) -> None:

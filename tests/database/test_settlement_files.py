@@ -1,13 +1,17 @@
 """Settlement files over the real database: what is settled, mended, refused and reported; twice, at once, killed and resumed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import chain, repeat
 
+import psycopg
 import pytest
 
-from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
-from cardwright.transactions.rules.events import EventType
+from cardwright.kernel.errors import BrokenInvariantError, ProviderRefusedError, UnavailableError
+from cardwright.settlement.ports import TransactionPage
+from cardwright.settlement.service import checks, files
+from cardwright.transactions.rules.events import EventMerchant, EventType
 from local.simulators.processor.settlement_file import CREDIT, FEE, FEE_CREDIT
 from tests.fakes.batch_world import DyingDatabase, Killed
 from tests.fakes.card_world import as_role
@@ -71,6 +75,24 @@ def test_a_clearing_that_never_came_as_an_event_is_taken_from_the_file(world: Se
     assert (done.mended, done.settled, done.cases_opened) == (1, 1, 0)
     assert world.life.transaction(bought)["status"] == "CLEARED"
     assert world.life.money() == ("0.00", "40.00", "40.00")
+
+
+def test_an_event_that_was_taken_from_a_file_is_a_duplicate_when_it_comes_after_all(world: SettlementWorld) -> None:
+    bought = world.pay(world.card, "40.00")
+    late = world.life.event(
+        EventType.CLEARED,
+        "40.00",
+        bought.authorization_id,
+        final_clearing=True,
+        merchant=EventMerchant(id="m_9", name="The Corner Shop", category_code="5812", city="Lyon", country="FR"),
+        occurred_at="2026-11-20T08:00:00Z",
+    )
+    world.file(world.line(late.event_id, "40.00", authorization_id=bought.authorization_id, final=False))
+    assert world.reconcile().mended == 1
+    before = (world.life.transaction(bought), world.life.money(), world.life.ledger())
+    receipts = [world.life.life.receive(event) for event in (late, replace(late, final_clearing=False))]
+    assert [receipt.outcome for receipt in receipts] == ["duplicate", "duplicate"]
+    assert (world.life.transaction(bought), world.life.money(), world.life.ledger()) == before
 
 
 def test_a_sale_nobody_asked_for_and_a_refund_of_nothing_are_taken_as_the_network_would_have_told_them(
@@ -312,6 +334,97 @@ def test_a_processor_that_fails_ends_the_run_and_the_next_one_goes_on(world: Set
     assert world.reconcile().settled == 0
     assert world.sql("SELECT failure FROM settlement_runs") == [{"failure": fault.code}]
     assert world.reconcile().settled == 1
+
+
+def fees(world: SettlementWorld, count: int, **changes: str) -> None:
+    """A file of fees."""
+    world.file(*(world.line(f"fee_{number}", "0.01", type=FEE, final=False, **changes) for number in range(count)))
+
+
+def broken(world: SettlementWorld, *references: str) -> None:
+    """Let the database refuse to settle these references; without any it refuses none."""
+    world.sql("DROP TRIGGER IF EXISTS broken ON settled_events")
+    world.sql(
+        "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'broken' USING ERRCODE = 'data_exception'; END $$"
+    )
+    if references:
+        listed = ", ".join(f"'{reference}'" for reference in references)
+        world.sql(
+            f"CREATE TRIGGER broken BEFORE INSERT ON settled_events FOR EACH ROW WHEN (NEW.reference IN ({listed})) "
+            "EXECUTE FUNCTION broken()"
+        )
+
+
+def failures(world: SettlementWorld) -> list[str | None]:
+    """What broke off each run, the earliest first."""
+    return [row["failure"] for row in world.sql("SELECT failure FROM settlement_runs ORDER BY run_id")]
+
+
+def test_a_line_that_breaks_is_a_case_and_holds_up_no_other_until_it_is_well(
+    world: SettlementWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fees(world, 10)
+    broken(world, "fee_3")
+    done = world.reconcile(chunk=4)
+    assert (done.lines, done.settled, done.cases_opened, world.postings("fee")) == (10, 9, 1, 9)
+    assert (world.kinds(), world.file_row()["state"]) == ([("line_broken", "open")], "DONE")
+    assert "a line of a settlement file met an unexpected error" in capsys.readouterr().out
+    assert (world.reconcile().cases_opened, world.kinds()) == (0, [("line_broken", "open")])
+    broken(world)
+    assert (world.reconcile().settled, world.kinds(), world.postings("fee")) == (1, [("line_broken", "mended")], 10)
+
+
+def test_where_too_many_lines_break_the_run_breaks_and_the_next_one_goes_on(
+    world: SettlementWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "BROKEN_AT_MOST", 1)
+    fees(world, 6)
+    broken(world, "fee_1", "fee_4")
+    with pytest.raises(psycopg.DataError):
+        world.reconcile()
+    assert (failures(world), world.file_row()["state"]) == (["internal_error"], "READING")
+    assert [reference for reference, _ in world.settled()] == ["fee_0", "fee_2", "fee_3"]
+    world.reconcile()
+    assert (failures(world), world.file_row()["state"]) == (["internal_error", None], "DONE")
+    assert world.kinds() == [("line_broken", "open")] * 2
+
+
+def test_a_run_that_meets_what_nobody_expected_fails_and_does_all_else(
+    world: SettlementWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, event_id = world.bought()
+    world.file(world.line("fee_1", "0.01", type=FEE, final=False), file_id="file_0")
+    world.file(world.line(event_id))
+    opened = world.source.open
+
+    def opens(file_id: str) -> Iterator[bytes]:
+        if file_id == "file_0":
+            raise LookupError(file_id)
+        return opened(file_id)
+
+    def lists(since: object, cursor: object) -> TransactionPage:
+        raise BrokenInvariantError("no such page")
+
+    monkeypatch.setattr(world.source, "open", opens)
+    monkeypatch.setattr(world.source, "transactions", lists)
+    with pytest.raises(BrokenInvariantError, match="no such page"):
+        world.reconcile()
+    assert (failures(world), world.settled()) == (["internal_error"], [(event_id, 3)])
+    monkeypatch.undo()
+    assert (world.reconcile().settled, failures(world)) == (1, ["internal_error", None])
+
+
+def test_open_cases_are_looked_at_again_so_many_in_a_run_and_the_next_one_goes_on(
+    world: SettlementWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "PAGE", 2)
+    monkeypatch.setattr(checks, "CASE_PAGES", 1)
+    fees(world, 5, card_token="card_to_be")
+    assert world.reconcile().cases_opened == 5
+    world.sql("UPDATE card_tokens SET processor_card_token = 'card_to_be' WHERE card_id = %s", world.card.card_id)
+    assert [world.reconcile().cases_closed for _ in range(4)] == [2, 2, 1, 0]
+    assert world.postings("fee") == 5
 
 
 def test_five_thousand_lines_are_settled_in_chunks(world: SettlementWorld) -> None:

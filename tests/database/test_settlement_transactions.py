@@ -10,6 +10,7 @@ import pytest
 from cardwright.authorizations.rules import Decision
 from cardwright.kernel.errors import ProviderRefusedError
 from cardwright.settlement.rules import TheirState
+from cardwright.settlement.service import listing
 from cardwright.transactions.rules.events import EventType
 from tests.fakes.settlement_world import SettlementWorld
 
@@ -83,6 +84,44 @@ def test_a_processor_that_lists_next_to_nothing_has_its_list_looked_at_and_no_ho
     assert {case[0] for case in world.cases()} == {"missing_at_processor"}
 
 
+def test_missing_holds_are_counted_over_all_pages_before_one_is_given_back(
+    world: SettlementWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 10)
+    for _ in range(25):
+        world.pay(world.card, "1.00")
+    world.later(minutes=11)
+    assert world.reconcile().mended == 0
+    assert (held(world), world.kinds()) == ("25.00", [("missing_at_processor", "open")] * 25)
+
+
+def test_missing_holds_of_several_pages_are_all_given_back_in_their_pass(
+    world: SettlementWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 2)
+    for _ in range(5):
+        world.pay(world.card, "1.00")
+        world.later(seconds=1)
+    world.later(minutes=11)
+    assert (world.reconcile().mended, held(world), world.kinds()) == (5, "0.00", [])
+
+
+def test_a_pass_that_runs_out_of_time_among_missing_holds_goes_on_with_the_rest(
+    world: SettlementWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 2)
+    for _ in range(5):
+        world.pay(world.card, "1.00")
+        world.later(seconds=1)
+    world.later(minutes=11)
+    given_back = []
+    while held(world) != "0.00":
+        given_back.append(world.reconcile(chain(repeat(300.0, 4), repeat(0.0)).__next__).mended)
+        assert len(given_back) < 9
+    assert sum(given_back) == 5
+    assert max(given_back) < 5
+
+
 def test_a_void_the_processor_takes_back_is_a_case(world: SettlementWorld) -> None:
     bought = world.pay(world.card, "25.00")
     world.told(bought, DECLINED)
@@ -144,7 +183,7 @@ def test_a_pass_goes_on_from_page_to_page_and_from_run_to_run(world: SettlementW
     for _ in range(5):
         world.told(world.pay(world.card, "1.00"))
     world.later(minutes=11)
-    compared = [world.reconcile(chain(repeat(300.0, looks), repeat(0.0)).__next__).transactions for looks in range(5, 9)]
+    compared = [world.reconcile(chain(repeat(300.0, looks), repeat(0.0)).__next__).transactions for looks in range(3, 7)]
     compared.append(world.reconcile().transactions)
     assert (sum(compared), world.cases()) == (5, [])
     assert max(compared) < 5

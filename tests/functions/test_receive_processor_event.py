@@ -231,6 +231,17 @@ def test_a_vendors_message_of_several_events_is_taken_event_by_event(api: Doors,
     )
 
 
+def test_a_vendors_event_that_is_refused_holds_up_none_of_those_behind_it(api: Doors, card: Card) -> None:
+    api.speak(LithicInbound())
+    api.world.pay(card, "50.00", authorization_id=LITHIC_AUTHORIZATION)
+    told = {**lithic("PENDING", AUTHORIZED, lithic_event(2, "CLEARING", 1000)), "card_token": card.processor_card_token}
+    assert api.tell(told).json["outcome"] == "applied"
+    events = [*lithic("PENDING", AUTHORIZED, lithic_event(2, "CLEARING", 1100), lithic_event(3, "RETURN", 400))["events"]]
+    assert [refused(api.tell({**told, "events": events}), 409) for _ in range(2)] == ["event_id_reused"] * 2
+    (row,) = api.world.rows("card_transactions", card.card_id)
+    assert (str(row["cleared_amount"]), str(row["refunded_amount"])) == ("10.00", "4.00")
+
+
 def test_of_a_vendors_events_the_one_that_is_parked_is_told_of(api: Doors, card: Card) -> None:
     api.speak(LithicInbound())
     told = lithic("PENDING", AUTHORIZED, lithic_event(2, "CLEARING", 1000), lithic_event(4, "AUTHORIZATION_ADVICE", 5000))

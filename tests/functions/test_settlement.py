@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,6 +105,21 @@ def test_a_case_closed_by_hand_stays_closed_while_it_is_the_same_and_the_audit_k
     (entry,) = api.settlement.sql("SELECT * FROM audit_log WHERE subject_type = 'settlement_case'")
     assert (str(entry["subject_id"]), entry["action"]) == (case["id"], "settlement_case.closed")
     assert entry["new_values"]["note"] == "A test card of the processor's."
+
+
+def test_a_case_that_opens_again_counts_as_opened_and_its_note_stays_in_the_audit(api: Doors, admin: str) -> None:
+    world = api.settlement
+    bought, _ = world.bought("40.00")
+    for amount in ("39.00", "38.00"):
+        world.told(bought, approved_amount=Decimal(amount), cleared_amount=Decimal("40.00"))
+        world.later(minutes=30)
+        assert world.reconcile().cases_opened == 1
+        case = first(api, admin, kind="amount_differs")
+        assert (case["their_amount"], case["note"]) == (amount, None)
+        if amount == "39.00":
+            assert api.ask(close, admin, {"note": "Asked the processor."}, case_id=case["id"]).status == 200
+    (entry,) = world.sql("SELECT * FROM audit_log WHERE subject_type = 'settlement_case'")
+    assert (str(entry["subject_id"]), entry["new_values"]["note"]) == (case["id"], "Asked the processor.")
 
 
 def test_closing_is_repeated_by_its_key_and_refused_without_it(api: Doors, admin: str) -> None:

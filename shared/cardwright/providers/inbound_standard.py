@@ -19,7 +19,7 @@ _OF_AN_AUTHORIZATION = frozenset({EventType.CLEARED, EventType.REVERSED, EventTy
 
 
 class _Merchant(fields.Incoming):
-    id: fields.Text | None = None
+    id: fields.FreeText | None = None
     name: fields.FreeText | None = None
     category_code: fields.Mcc | None = None
     city: fields.FreeText | None = None

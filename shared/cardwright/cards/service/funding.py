@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, Direction, Funds, FundsMovement
@@ -65,6 +65,23 @@ def carry_over(tx: Transaction, card: Card, now: datetime) -> Card:
     ledger.post(tx, _posting(replaced, PostingKind.CARRIED_OUT, carried, card.card_id, now))
     ledger.post(tx, _posting(card, PostingKind.CARRIED_IN, carried, card.card_id, now))
     return replace(card, funds=Funds(card.funds.balance + carried, card.funds.held))
+
+
+def carry_on(tx: Transaction, card_id: UUID, operation_id: UUID, now: datetime) -> None:
+    """Give what has become free on a replaced card to the one in its place; its spend row is held by the caller.
+
+    Nothing for a card that was not replaced, and for one that limits alone fund. The operation names the two ledger postings.
+    """
+    card = store.get(tx, card_id)
+    while card is not None and card.funds is not None and card.replaced_by_card_id is not None:
+        successor = store.get(tx, card.replaced_by_card_id)
+        carried = None if successor is None else spend.carry_funds(tx, successor.card_id, card.card_id)
+        if successor is None or not carried:
+            return
+        # The operation may have a posting of its own on each of these cards.
+        for owner, kind in ((card, PostingKind.CARRIED_OUT), (successor, PostingKind.CARRIED_IN)):
+            ledger.post(tx, _posting(owner, kind, carried, uuid5(operation_id, f"{kind} {owner.card_id}"), now))
+        card = successor
 
 
 def _posting(

@@ -29,6 +29,8 @@ class CaseKind(StrEnum):
     FILE_REFUSED = "file_refused"
     # Other bytes under the id of a file that was taken.
     FILE_CHANGED = "file_changed"
+    # A line that cannot be dealt with: an error of ours stands in its way.
+    LINE_BROKEN = "line_broken"
 
 
 class CaseState(StrEnum):

@@ -1,6 +1,6 @@
 """Our own records beside each other, and open cases looked at again: what is well by now closes itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID
@@ -26,6 +26,8 @@ from cardwright.settlement.store.cases import OpenCase
 from cardwright.settlement.store.checks import WaitingEvent
 
 PAGE = 200
+# Pages of open cases that one run looks at again; the next one goes on.
+CASE_PAGES = 50
 # Pages of cards that one run compares with their ledger; the next one goes on.
 CARD_PAGES = 50
 # Of each kind of event that waits; the rest is seen once these are dealt with.
@@ -42,13 +44,23 @@ class Checks:
         self._work = work
 
     def recheck(self, listed: ListWork | None) -> None:
-        """Look again at what open cases are about. Raises UnavailableError."""
-        self._recheck_lines()
-        if listed is not None:
-            self._recheck_listing(listed)
-        self._recheck_cards()
-        with self._work.database.transaction(SCHEDULE) as tx:
-            self._work.tally.cases_closed += cases.mend_events(tx, self._work.processor, self._work.clock.now())
+        """Look again at what open cases are about, so many in a run that they keep nothing else waiting; the next one goes on.
+
+        Raises UnavailableError, LeaseLostError.
+        """
+        for _ in range(CASE_PAGES):
+            if not self._work.has_time():
+                return
+            with self._work.database.transaction(SCHEDULE) as tx:
+                page = cases.open_after(tx, self._work.processor, self._work.progress.rechecked_after or _FIRST, PAGE)
+            of = {source: [one for one in page if one.source is source] for source in Source}
+            self._recheck_lines(of[Source.LINE])
+            if listed is not None:
+                self._recheck_listing(listed, of[Source.LISTING])
+            self._recheck_ours(of[Source.CARD], of[Source.EVENT])
+            self._work.reach(rechecked_after=page[-1].case_id if len(page) == PAGE else None)
+            if len(page) < PAGE:
+                return
 
     def look(self, *, files: bool) -> None:
         """Find events that wait too long and cards whose sums do not agree; `files`: there are such. Raises UnavailableError."""
@@ -57,41 +69,28 @@ class Checks:
             self._look_for_unsettled()
         self._look_at_cards()
 
-    def _pages(self, source: Source) -> Iterator[list[OpenCase]]:
-        after = _FIRST
-        while self._work.has_time():
-            with self._work.database.transaction(SCHEDULE) as tx:
-                page = cases.open_of(tx, self._work.processor, source, after, PAGE)
-            if page:
-                yield page
-                after = page[-1].case_id
-            if len(page) < PAGE:
-                return
-
-    def _recheck_lines(self) -> None:
+    def _recheck_lines(self, page: Sequence[OpenCase]) -> None:
         settler = Settler(self._work)
-        for page in self._pages(Source.LINE):
-            for (file_id, found_at), group in groupby(page, key=_file_of):
-                place = FilePlace(file_id, datetime.fromisoformat(found_at))
-                details = [read_line(one.detail, one.line or 0) for one in group]
-                settler.receive(place, details)
-                with self._work.database.transaction(SCHEDULE) as tx:
-                    ahead = self._work.advance(tx)
-                    settler.settle(tx, place, details)
-                self._work.progress = ahead
+        for (file_id, found_at), group in groupby(page, key=_file_of):
+            place = FilePlace(file_id, datetime.fromisoformat(found_at))
+            settler.take(place, [read_line(one.detail, one.line or 0) for one in group])
 
-    def _recheck_listing(self, listed: ListWork) -> None:
-        for page in self._pages(Source.LISTING):
-            known = [(one.card_id, one.authorization_id) for one in page if one.card_id and one.authorization_id]
-            with self._work.database.transaction(SCHEDULE) as tx:
-                voids = listed.judge(tx, known, may_void=False)
-                voids += listed.compare(tx, [read_transaction(one.detail) for one in page if one.card_id is None])
-            listed.void(voids)
+    def _recheck_listing(self, listed: ListWork, page: Sequence[OpenCase]) -> None:
+        if not page:
+            return
+        known = [(one.card_id, one.authorization_id) for one in page if one.card_id and one.authorization_id]
+        with self._work.database.transaction(SCHEDULE) as tx:
+            voids = listed.judge(tx, known, may_void=False)
+            voids += listed.compare(tx, [read_transaction(one.detail) for one in page if one.card_id is None])
+        listed.void(voids)
 
-    def _recheck_cards(self) -> None:
-        for page in self._pages(Source.CARD):
-            with self._work.database.transaction(SCHEDULE) as tx:
-                self._judge_cards(tx, checks.sums_of(tx, list({one.card_id for one in page if one.card_id})))
+    def _recheck_ours(self, of_cards: Sequence[OpenCase], of_events: Sequence[OpenCase]) -> None:
+        if not of_cards and not of_events:
+            return
+        with self._work.database.transaction(SCHEDULE) as tx:
+            self._judge_cards(tx, checks.sums_of(tx, list({one.card_id for one in of_cards if one.card_id})))
+            now, found = self._work.clock.now(), [one.case_id for one in of_events]
+            self._work.tally.cases_closed += cases.mend_events(tx, self._work.processor, found, now)
 
     def _look_at_cards(self) -> None:
         for _ in range(CARD_PAGES):

@@ -6,16 +6,18 @@ A file is kept on disk while it is worked on: what is settled are the very bytes
 import gzip
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import IO
 
+from cardwright.platform.postgres import Transaction
 from cardwright.platform.telemetry import logger
 from cardwright.settlement.ports import ListedFile, SettlementSource
-from cardwright.settlement.rules import CaseKind, FileFault, FileReader, Finding, Source
-from cardwright.settlement.service.lines import FilePlace, Settler
-from cardwright.settlement.service.work import SCHEDULE, LeaseLostError, Work, batches
+from cardwright.settlement.rules import CaseKind, Detail, FileFault, FileReader, Finding, Source
+from cardwright.settlement.service.lines import BROKEN_AT_MOST, FilePlace, Settler
+from cardwright.settlement.service.work import SCHEDULE, LeaseLostError, Turns, Work, batches
 from cardwright.settlement.store import cases, files
 from cardwright.settlement.store.files import FileRow
 
@@ -67,26 +69,34 @@ class FileWork:
     def __init__(self, work: Work, source: SettlementSource, *, chunk: int = CHUNK) -> None:
         self._work = work
         self._source = source
-        self._settler = Settler(work)
+        self._settler = Settler(work, broken_at_most=BROKEN_AT_MOST)
         self._chunk = chunk
 
     def run(self) -> None:
-        """Take every file that is not done, the earliest first. Raises UnavailableError, ProviderRefusedError."""
+        """Take every file that is not done, the earliest first; one that breaks holds up none of those behind it.
+
+        Raises UnavailableError, ProviderRefusedError, LeaseLostError, and what broke a file when all have had their turn.
+        """
+        turns = Turns()
         for listed in self._source.files(self._work.clock.now() - LOOK_BACK):
             if not self._work.has_time():
+                break
+            turns.take(partial(self._look_at, listed))
+        turns.end()
+
+    def _look_at(self, listed: ListedFile) -> None:
+        with self._work.database.transaction(SCHEDULE) as tx:
+            known = files.get(tx, self._work.processor, listed.file_id)
+        if known is not None and self._nothing_to_do(known, listed):
+            return
+        with tempfile.TemporaryFile() as store:
+            try:
+                self._take(listed.file_id, known, spool(self._source.open(listed.file_id), store))
+            except FileFault as fault:
+                self._refuse(listed.file_id, known, listed.digest or hashlib.sha256(b"").digest(), fault)
+            except OutOfTimeError:
                 return
-            with self._work.database.transaction(SCHEDULE) as tx:
-                known = files.get(tx, self._work.processor, listed.file_id)
-            if known is not None and self._nothing_to_do(known, listed):
-                continue
-            with tempfile.TemporaryFile() as store:
-                try:
-                    self._take(listed.file_id, known, spool(self._source.open(listed.file_id), store))
-                except FileFault as fault:
-                    self._refuse(listed.file_id, known, listed.digest or hashlib.sha256(b"").digest(), fault)
-                except OutOfTimeError:
-                    return
-            self._work.reach()
+        self._work.reach()
 
     def _nothing_to_do(self, known: FileRow, listed: ListedFile) -> bool:
         if known.state == "READING" or (known.state == "REFUSED" and listed.digest is None):
@@ -131,19 +141,15 @@ class FileWork:
         for details in batches(left, self._chunk):
             if not self._work.has_time():
                 raise OutOfTimeError
-            self._settler.receive(place, details)
-            last = details[-1].line
-            with self._work.database.transaction(SCHEDULE) as tx:
-                # First of all, so that of two runs only the one that holds the comparison settles.
-                ahead = self._work.advance(tx)
-                self._settler.settle(tx, place, details)
-                if not files.advance(tx, self._work.processor, file, last):
-                    raise LeaseLostError
-            self._work.progress = ahead
+            self._settler.take(place, details, partial(self._mark, file.file_id))
             self._work.tally.lines += len(details)
-            file = replace(file, lines_done=last)
+            file = replace(file, lines_done=details[-1].line)
         with self._work.database.transaction(SCHEDULE) as tx:
             files.finish(tx, self._work.processor, file, self._work.clock.now())
+
+    def _mark(self, file_id: str, tx: Transaction, details: Sequence[Detail]) -> None:
+        if not files.advance(tx, self._work.processor, file_id, details[0].line, details[-1].line):
+            raise LeaseLostError
 
     def _refuse(self, file_id: str, known: FileRow | None, digest: bytes, fault: FileFault) -> None:
         """Use nothing of a file, and say why."""

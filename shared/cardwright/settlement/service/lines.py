@@ -1,14 +1,16 @@
 """Settle the lines of a file: what fits is posted, what we never heard of is taken as if it had come, the rest is a case."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from cardwright.kernel.clock import rfc3339
-from cardwright.kernel.errors import BrokenInvariantError, ConflictError, InvalidRequestError
+from cardwright.kernel.errors import BrokenInvariantError, ConflictError, InvalidRequestError, UnavailableError
 from cardwright.ledger.rules import Posting, PostingKind, check_posting, sides
 from cardwright.platform.postgres import Transaction
+from cardwright.platform.telemetry import logger
 from cardwright.settlement.rules import (
     CaseKind,
     Detail,
@@ -22,10 +24,15 @@ from cardwright.settlement.rules import (
     line_document,
     posting_id,
 )
-from cardwright.settlement.service.work import SCHEDULE, Work
+from cardwright.settlement.service.work import SCHEDULE, LeaseLostError, Work
 from cardwright.settlement.store import cases, lines
 from cardwright.settlement.store.lines import Settled
 from cardwright.transactions.rules.events import EventMerchant, EventType, ProcessorEvent
+
+# So many broken lines in a run are no fault of the lines.
+BROKEN_AT_MOST = 100
+# Notes in the caller's transaction that lines are dealt with.
+Mark = Callable[[Transaction, Sequence[Detail]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +52,64 @@ class FilePlace:
     found_at: datetime
 
 
+def _no_mark(_: Transaction, __: Sequence[Detail]) -> None:
+    """Nothing is kept of lines that are looked at again: their file is dealt with."""
+
+
 class Settler:
-    """Settles lines. `receive` comes first, in transactions of its own; then `settle`, in the caller's."""
+    """Settles lines: events that never came are taken first, in transactions of their own."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, broken_at_most: int | None = None) -> None:
         self._work = work
+        self._broken_left = broken_at_most
 
-    def receive(self, place: FilePlace, details: Sequence[Detail]) -> None:
-        """Take the events that lines name and we never got. Raises UnavailableError."""
+    def take(self, place: FilePlace, details: Sequence[Detail], mark: Mark = _no_mark) -> None:
+        """Settle lines and `mark` them as dealt with, in one transaction. A line that breaks is a case and holds up no other.
+
+        Raises UnavailableError, LeaseLostError, and what broke a line when more than `broken_at_most` of them did.
+        """
+        try:
+            self._receive(place, details)
+            self._commit(details, mark, partial(self._settle, place=place, details=details))
+        except (UnavailableError, LeaseLostError):
+            raise
+        except Exception as error:  # whatever is wrong with one line must not keep the others waiting
+            if len(details) > 1:
+                middle = len(details) // 2
+                self.take(place, details[:middle], mark)
+                self.take(place, details[middle:], mark)
+                return
+            if self._broken_left is not None:
+                if not self._broken_left:
+                    raise
+                self._broken_left -= 1
+            told = {"file": place.file_id, "line": details[0].line}
+            logger.error("a line of a settlement file met an unexpected error", exc_info=error, extra=told)
+            self._commit(details, mark, partial(self._give_up, place=place, detail=details[0]))
+
+    def _commit(self, details: Sequence[Detail], mark: Mark, step: Callable[[Transaction], None]) -> None:
+        counted = replace(self._work.tally)
+        try:
+            with self._work.database.transaction(SCHEDULE) as tx:
+                # First of all, so that of two runs only the one that holds the comparison settles.
+                ahead = self._work.advance(tx)
+                step(tx)
+                mark(tx, details)
+        except BaseException:
+            # What was undone does not count.
+            self._work.tally = counted
+            raise
+        self._work.progress = ahead
+
+    def _give_up(self, tx: Transaction, *, place: FilePlace, detail: Detail) -> None:
+        """Make a line that cannot be dealt with a case; it is looked at again as any other."""
+        kind = CaseKind.LINE_BROKEN
+        self._work.note(tx, _case(place, detail, kind))
+        now = self._work.clock.now()
+        self._work.tally.cases_closed += cases.mend(tx, self._work.processor, [(_digest(place, detail), kind)], now)
+
+    def _receive(self, place: FilePlace, details: Sequence[Detail]) -> None:
+        """Take the events that lines name and we never got."""
         with self._work.database.transaction(SCHEDULE) as tx:
             missing = [one.detail for one in self._judge(tx, place, details) if one.verdict.step is Step.RECEIVE]
         for detail in missing:
@@ -63,7 +120,7 @@ class Settler:
                 # It came meanwhile as something else, or its id is of our own kind: what it is now is judged again.
                 continue
 
-    def settle(self, tx: Transaction, place: FilePlace, details: Sequence[Detail]) -> None:
+    def _settle(self, tx: Transaction, *, place: FilePlace, details: Sequence[Detail]) -> None:
         """Post what fits, keep the rest as cases, close the cases of what fits by now."""
         now = self._work.clock.now()
         judged = self._judge(tx, place, details)
@@ -173,19 +230,27 @@ def _finding(place: FilePlace, one: Judged, settled: set[int]) -> Finding | None
     # What was to be settled and was not, was so by another line a moment ago; what could not be taken is not here.
     kind = verdict.kind or (CaseKind.SETTLED_TWICE if verdict.step is Step.SETTLE else CaseKind.MISSING_WITH_US)
     event = verdict.event
+    return replace(
+        _case(place, detail, kind),
+        card_id=None if one.card is None else one.card.card_id,
+        transaction_id=None if event is None else event.transaction_id,
+        event_id=detail.reference if event is None else event.event_id,
+        our_amount=verdict.our_amount,
+        currency=verdict.our_currency,
+    )
+
+
+def _case(place: FilePlace, detail: Detail, kind: CaseKind) -> Finding:
+    """A case of a line, as far as the line alone tells it."""
     return Finding(
         kind=kind,
         source=Source.LINE,
         subject=_subject(place, detail),
-        card_id=None if one.card is None else one.card.card_id,
-        transaction_id=None if event is None else event.transaction_id,
         authorization_id=detail.authorization_id,
-        event_id=detail.reference if event is None else event.event_id,
+        event_id=detail.reference,
         file_id=place.file_id,
         line=detail.line,
-        our_amount=verdict.our_amount,
         their_amount=detail.amount,
-        currency=verdict.our_currency,
         their_currency=detail.currency,
         detail={**line_document(detail), "found_at": place.found_at.isoformat()},
     )

@@ -51,9 +51,10 @@ class ListWork:
             if not self._work.has_time():
                 return
             self._take_page()
-        self._look_for_missing()
+        if not self._look_for_missing():
+            return
         # Its interval is empty from here on: the next run begins where this pass ended.
-        self._work.reach(listed_from=self._work.progress.listed_to, list_cursor=None, list_read=False)
+        self._work.reach(listed_from=self._work.progress.listed_to, list_cursor=None, list_read=False, missing_after=None)
         with self._work.database.transaction(SCHEDULE) as tx:
             listing.forget(tx, self._work.processor, self._work.clock.now() - REMEMBERED, _FORGOTTEN_AT_ONCE)
 
@@ -135,18 +136,30 @@ class ListWork:
                 self.judge(tx, [pair for pair in pairs if pair not in told_of])
                 self.judge(tx, told_of, may_void=False)
 
-    def _look_for_missing(self) -> None:
-        """Give back the holds of this pass that the processor does not know at all; too many of them are cases instead."""
+    def _look_for_missing(self) -> bool:
+        """Give back the holds of this pass that the processor does not know at all; too many of them are cases instead.
+
+        False when the time is over before all had their turn.
+        """
         progress = self._work.progress
         if progress.listed_from is None or progress.listed_to is None:
-            return
+            return True
+        of_the_pass = (self._work.processor, progress.listed_from, progress.listed_to)
         with self._work.database.transaction(SCHEDULE) as tx:
-            looked_for, missing = listing.missing_holds(tx, self._work.processor, progress.listed_from, progress.listed_to, PAGE)
-            may_void = not too_many_missing(len(missing), looked_for)
-            voids = self.judge(tx, missing, may_void=may_void)
+            # All of them, whatever one page takes: a list that lost half of ours is not seen by its first thousand.
+            held, missing = listing.count_holds(tx, *of_the_pass)
+        may_void = not too_many_missing(missing, held)
         if not may_void:
-            logger.error("the processor lists too few of our holds", extra={"missing": len(missing), "held": looked_for})
-        self.void(voids)
+            logger.error("the processor lists too few of our holds", extra={"missing": missing, "held": held})
+        while self._work.has_time():
+            with self._work.database.transaction(SCHEDULE) as tx:
+                reached, page = listing.missing_holds(tx, *of_the_pass, self._work.progress.missing_after, PAGE)
+                voids = self.judge(tx, page, may_void=may_void)
+            self.void(voids)
+            if reached is None:
+                return True
+            self._work.reach(missing_after=reached)
+        return False
 
 
 def _unknown_card(theirs: ProcessorTransaction) -> Finding:

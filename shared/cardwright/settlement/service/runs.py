@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from cardwright.kernel.clock import Clock
-from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
+from cardwright.kernel.errors import CardwrightError, ProviderRefusedError, UnavailableError
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Database
 from cardwright.platform.telemetry import logger
@@ -15,7 +15,7 @@ from cardwright.settlement.rules import Run
 from cardwright.settlement.service.checks import Checks
 from cardwright.settlement.service.files import CHUNK, FileWork
 from cardwright.settlement.service.listing import ListWork
-from cardwright.settlement.service.work import LEASE, SCHEDULE, LeaseLostError, Tally, Work
+from cardwright.settlement.service.work import LEASE, SCHEDULE, LeaseLostError, Tally, Turns, Work
 from cardwright.settlement.store import cases, sources
 from cardwright.transactions.service.life import TransactionLife
 
@@ -48,7 +48,7 @@ class Reconciliation:
     def run(self, deadline: Callable[[], float]) -> Tally | None:
         """Go on with the comparison until it is done or `deadline()`, the seconds left, runs out; None while another is at it.
 
-        A processor that does not answer ends the run where it is.
+        A processor that does not answer ends the run where it is. What nobody expected is kept as `internal_error` and raised.
         """
         now = self._clock.now()
         run_id = self._ids.new()
@@ -66,6 +66,9 @@ class Reconciliation:
             logger.warning("settlement broken off", extra={"code": error.code})
         except LeaseLostError:
             failure = "taken_over"
+        except Exception:
+            failure = CardwrightError.code
+            raise
         finally:
             self._end(work, run_id, now, failure)
         return work.tally
@@ -77,13 +80,14 @@ class Reconciliation:
 
     def _compare(self, work: Work) -> None:
         """What is quick comes first, so that a long file holds none of it up."""
-        checks = Checks(work)
+        checks, turns = Checks(work), Turns()
         listed = None if self._source is None else ListWork(work, self._source)
-        checks.look(files=self._source is not None)
-        checks.recheck(listed)
+        turns.take(lambda: checks.look(files=self._source is not None))
+        turns.take(lambda: checks.recheck(listed))
         if self._source is not None and listed is not None:
-            listed.run()
-            FileWork(work, self._source, chunk=self._chunk).run()
+            turns.take(listed.run)
+            turns.take(FileWork(work, self._source, chunk=self._chunk).run)
+        turns.end()
 
     def _end(self, work: Work, run_id: UUID, started_at: datetime, failure: str | None) -> None:
         """Write down what the run did, and let the next one go on at once; else its lease ends by itself."""

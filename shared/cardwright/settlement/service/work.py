@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from cardwright.kernel.clock import Clock
+from cardwright.kernel.errors import ProviderRefusedError, UnavailableError
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Actor, Database, Transaction
 from cardwright.platform.telemetry import logger
@@ -44,6 +45,28 @@ class Tally:
     mended: int = 0
     cases_opened: int = 0
     cases_closed: int = 0
+
+
+class Turns:
+    """Things done one after the other: one that breaks keeps none of the others waiting, and is raised at the end."""
+
+    def __init__(self) -> None:
+        self._failure: Exception | None = None
+
+    def take(self, step: Callable[[], None]) -> None:
+        """Do one. Raises UnavailableError, ProviderRefusedError, LeaseLostError at once: the rest would fare no better."""
+        try:
+            step()
+        except (UnavailableError, ProviderRefusedError, LeaseLostError):
+            raise
+        except Exception as error:  # whatever is wrong with one must not keep the others waiting
+            logger.error("a step of settlement met an unexpected error", exc_info=error)
+            self._failure = self._failure or error
+
+    def end(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
 
 
 class Work:

@@ -18,6 +18,12 @@ _STAYS = (
     "CASE WHEN k.closed_how = 'by_hand' AND k.our_amount IS NOT DISTINCT FROM excluded.our_amount "
     "AND k.their_amount IS NOT DISTINCT FROM excluded.their_amount THEN "
 )
+_BEFORE = (
+    "WITH before AS (SELECT closed_at FROM settlement_cases "
+    "WHERE processor = %(processor)s AND subject_digest = %(digest)s AND kind = %(kind)s) "
+)
+# Open by now, and either not there before or closed then.
+_OPENED = "RETURNING k.closed_at IS NULL AND NOT EXISTS (SELECT FROM before WHERE before.closed_at IS NULL) AS opened"
 _NOTE = (
     "INSERT INTO settlement_cases AS k (processor, case_id, kind, source, subject_digest, card_id, transaction_id, "
     "authorization_id, event_id, file_id, line, our_amount, their_amount, currency, their_currency, detail, found_at, seen_at) "
@@ -26,7 +32,7 @@ _NOTE = (
     "%(their_currency)s, %(detail)s, %(now)s, %(now)s) ON CONFLICT (processor, subject_digest, kind) DO UPDATE SET "
     "seen_at = excluded.seen_at, our_amount = excluded.our_amount, their_amount = excluded.their_amount, "
     "detail = excluded.detail, closed_at = " + _STAYS + "k.closed_at END, closed_how = " + _STAYS + "k.closed_how END, "
-    "closed_by = " + _STAYS + "k.closed_by END, note = " + _STAYS + "k.note END RETURNING case_id"
+    "closed_by = " + _STAYS + "k.closed_by END, note = " + _STAYS + "k.note END "
 )
 
 
@@ -35,6 +41,7 @@ class OpenCase:
     """An open case with what has to be compared again."""
 
     case_id: UUID
+    source: Source
     kind: CaseKind
     card_id: UUID | None
     authorization_id: str | None
@@ -44,9 +51,12 @@ class OpenCase:
 
 
 def note(tx: Transaction, processor: str, case_id: UUID, finding: Finding, now: datetime) -> bool:
-    """Keep a finding, or note that it is still true; returns whether it is new."""
+    """Keep a finding, or note that it is still true; returns whether it opened a case: a new one, or one that was closed.
+
+    The note of a case that opens again stays in the audit log, where its closing by hand put it.
+    """
     row = tx.fetch_one(
-        _NOTE,
+        _BEFORE + _NOTE + _OPENED,
         {
             "processor": processor,
             "case_id": case_id,
@@ -67,7 +77,7 @@ def note(tx: Transaction, processor: str, case_id: UUID, finding: Finding, now: 
             "now": now,
         },
     )
-    return row is not None and row["case_id"] == case_id
+    return row is not None and bool(row["opened"])
 
 
 def mend(tx: Transaction, processor: str, settled: Sequence[tuple[bytes, CaseKind | None]], now: datetime) -> int:
@@ -80,27 +90,27 @@ def mend(tx: Transaction, processor: str, settled: Sequence[tuple[bytes, CaseKin
     )
 
 
-def mend_events(tx: Transaction, processor: str, now: datetime) -> int:
-    """Close the open cases of events that are parked no more, or settled by now; returns how many."""
+def mend_events(tx: Transaction, processor: str, case_ids: Sequence[UUID], now: datetime) -> int:
+    """Close those of these open cases whose events are parked no more, or settled by now; returns how many."""
     return tx.execute(
         "UPDATE settlement_cases k SET closed_at = %(now)s, closed_how = 'mended' WHERE k.processor = %(processor)s "
-        "AND k.source = 'event' AND k.closed_at IS NULL AND CASE k.kind WHEN 'parked_event' THEN "
+        "AND k.case_id = ANY (%(case_ids)s) AND k.closed_at IS NULL AND CASE k.kind WHEN 'parked_event' THEN "
         "NOT EXISTS (SELECT FROM transaction_events e WHERE e.card_id = k.card_id AND e.event_id = k.event_id "
         "AND e.state = 'PARKED') AND NOT EXISTS (SELECT FROM unmatched_processor_events u WHERE k.card_id IS NULL "
         "AND u.card_token_digest = decode(k.detail ->> 'card_token_digest', 'hex') AND u.event_id = k.event_id) "
         "ELSE EXISTS (SELECT FROM settled_events s WHERE s.card_id = k.card_id AND s.reference = k.event_id) END",
-        {"now": now, "processor": processor},
+        {"now": now, "processor": processor, "case_ids": list(case_ids)},
     )
 
 
-def open_of(tx: Transaction, processor: str, source: Source, after: UUID, limit: int) -> list[OpenCase]:
-    """A page of the open cases of a source, the oldest first."""
+def open_after(tx: Transaction, processor: str, after: UUID, limit: int) -> list[OpenCase]:
+    """A page of the open cases, the oldest first."""
     rows = tx.fetch_all(
-        "SELECT case_id, kind, card_id, authorization_id, file_id, line, detail FROM settlement_cases "
-        "WHERE processor = %s AND source = %s AND closed_at IS NULL AND case_id > %s ORDER BY case_id LIMIT %s",
-        (processor, source, after, limit),
+        "SELECT case_id, source, kind, card_id, authorization_id, file_id, line, detail FROM settlement_cases "
+        "WHERE processor = %s AND closed_at IS NULL AND case_id > %s ORDER BY case_id LIMIT %s",
+        (processor, after, limit),
     )
-    return [OpenCase(**{**row, "kind": CaseKind(row["kind"])}) for row in rows]
+    return [OpenCase(**{**row, "source": Source(row["source"]), "kind": CaseKind(row["kind"])}) for row in rows]
 
 
 def count_open(tx: Transaction) -> int:

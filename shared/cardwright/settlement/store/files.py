@@ -50,12 +50,12 @@ def refuse(tx: Transaction, processor: str, file_id: str, digest: bytes, line: i
     )
 
 
-def advance(tx: Transaction, processor: str, file: FileRow, lines_done: int) -> bool:
-    """Note that the lines up to one are dealt with; False when somebody else has done so meanwhile."""
+def advance(tx: Transaction, processor: str, file_id: str, first: int, last: int) -> bool:
+    """Note that the lines from one to another are dealt with; False when somebody else has done so meanwhile."""
     touched = tx.execute(
         "UPDATE settlement_files SET lines_done = %s WHERE processor = %s AND file_id = %s "
-        "AND state = 'READING' AND lines_done = %s",
-        (lines_done, processor, file.file_id, file.lines_done),
+        "AND state = 'READING' AND lines_done < %s",
+        (last, processor, file_id, first),
     )
     return touched == 1
 

@@ -30,9 +30,7 @@ _HOLDS = (
     "AND t.held_amount > 0 AND t.status = 'AUTHORIZED' AND t.type = 'authorization' AND t.decided_at >= %s AND t.decided_at < %s "
 )
 _UNLISTED = (
-    "AND NOT EXISTS (SELECT FROM processor_transactions p WHERE p.card_id = t.card_id "
-    "AND p.authorization_id = t.authorization_id) "
-    "ORDER BY t.decided_at, t.card_id LIMIT %s"
+    "NOT EXISTS (SELECT FROM processor_transactions p WHERE p.card_id = t.card_id AND p.authorization_id = t.authorization_id)"
 )
 
 
@@ -75,14 +73,29 @@ def compare(tx: Transaction, wanted: Sequence[tuple[UUID, str]]) -> list[Compare
     return [Compared(row["card_id"], row["authorization_id"], _ours(row), _theirs(row)) for row in rows]
 
 
+def count_holds(tx: Transaction, processor: str, since: datetime, until: datetime) -> tuple[int, int]:
+    """How many holds were decided in a time, and how many of them the processor has never listed."""
+    counted = tx.fetch_one(
+        _HOLDS.format(what=f"count(*) AS held, count(*) FILTER (WHERE {_UNLISTED}) AS missing"), (processor, since, until)
+    )
+    return (0, 0) if counted is None else (counted["held"], counted["missing"])
+
+
 def missing_holds(
-    tx: Transaction, processor: str, since: datetime, until: datetime, limit: int
-) -> tuple[int, list[tuple[UUID, str]]]:
-    """Holds decided in a time that the processor has never listed, and how many there are of that time altogether."""
-    wanted = (processor, since, until)
-    rows = tx.fetch_all(_HOLDS.format(what="t.card_id, t.authorization_id") + _UNLISTED, (*wanted, limit))
-    counted = tx.fetch_one(_HOLDS.format(what="count(*) AS held"), wanted)
-    return 0 if counted is None else counted["held"], [(row["card_id"], row["authorization_id"]) for row in rows]
+    tx: Transaction, processor: str, since: datetime, until: datetime, after: datetime | None, limit: int
+) -> tuple[datetime | None, list[tuple[UUID, str]]]:
+    """Holds decided in a time, and later than `after`, that the processor has never listed; and when the last was decided.
+
+    Gives `limit` of them, the earliest first, and as many more as were decided at the very moment of the last one; with the last
+    of all there is no such moment to go on from.
+    """
+    rows = tx.fetch_all(
+        _HOLDS.format(what="t.card_id, t.authorization_id, t.decided_at")
+        + f"AND {_UNLISTED} AND t.decided_at > coalesce(%s, '-infinity'::timestamptz) "
+        "ORDER BY t.decided_at FETCH FIRST %s ROWS WITH TIES",
+        (processor, since, until, after, limit),
+    )
+    return rows[-1]["decided_at"] if len(rows) >= limit else None, [(row["card_id"], row["authorization_id"]) for row in rows]
 
 
 def forget(tx: Transaction, processor: str, listed_before: datetime, limit: int) -> int:

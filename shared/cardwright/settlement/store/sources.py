@@ -12,7 +12,8 @@ from cardwright.settlement.rules import Run
 class Progress:
     """How far the comparison with a processor is, in somebody's hands: `lease_until` names whose.
 
-    The pass over the processor's list goes on while `listed_from` is before `listed_to`; `list_read`: its end was reached.
+    The pass over the processor's list goes on while `listed_from` is before `listed_to`; `list_read`: its end was reached, and
+    what it should have held is looked for from `missing_after` on.
     """
 
     processor: str
@@ -21,6 +22,8 @@ class Progress:
     listed_to: datetime | None
     list_cursor: str | None
     list_read: bool
+    missing_after: datetime | None
+    rechecked_after: UUID | None
     checked_after: UUID | None
     unsettled_after: datetime | None
 
@@ -33,7 +36,8 @@ def claim(tx: Transaction, processor: str, now: datetime, lease_until: datetime)
     )
     row = tx.fetch_one(
         "UPDATE settlement_sources SET lease_until = %s WHERE processor = %s AND lease_until <= %s "
-        "RETURNING processor, lease_until, listed_from, listed_to, list_cursor, list_read, checked_after, unsettled_after",
+        "RETURNING processor, lease_until, listed_from, listed_to, list_cursor, list_read, missing_after, rechecked_after, "
+        "checked_after, unsettled_after",
         (lease_until, processor, now),
     )
     return None if row is None else Progress(**row)
@@ -43,10 +47,12 @@ def advance(tx: Transaction, held: Progress, reached: Progress) -> bool:
     """Note how far it is and until when it is held; False when it is in other hands by now."""
     touched = tx.execute(
         "UPDATE settlement_sources SET lease_until = %s, listed_from = %s, listed_to = %s, list_cursor = %s, list_read = %s, "
-        "checked_after = %s, unsettled_after = %s WHERE processor = %s AND lease_until = %s",
+        "missing_after = %s, rechecked_after = %s, checked_after = %s, unsettled_after = %s "
+        "WHERE processor = %s AND lease_until = %s",
         (
             reached.lease_until, reached.listed_from, reached.listed_to, reached.list_cursor, reached.list_read,
-            reached.checked_after, reached.unsettled_after, held.processor, held.lease_until,
+            reached.missing_after, reached.rechecked_after, reached.checked_after, reached.unsettled_after,
+            held.processor, held.lease_until,
         ),
     )  # fmt: skip
     return touched == 1

@@ -80,7 +80,10 @@ def live(members: Sequence[Member], events: Sequence[Told], merchant_category: s
     returned, refunded = _sum(events, EventType.REVERSED), _sum(events, EventType.REFUNDED)
     final = any(event.final for event in events)
     expired = any(event.type is EventType.EXPIRED for event in events)
-    held = _NOTHING if final or expired else max(authorized - cleared - returned, _NOTHING)
+    # An expiry of no amount ends whatever is held; one of an amount, so much of it.
+    ended = final or any(event.type is EventType.EXPIRED and event.amount == 0 for event in events)
+    lapsed = _sum(events, EventType.EXPIRED)
+    held = _NOTHING if ended else max(authorized - cleared - returned - lapsed, _NOTHING)
     spent = held + max(cleared - refunded, _NOTHING)
     flags = []
     if cleared > 0 and not stands and members:
@@ -98,7 +101,7 @@ def live(members: Sequence[Member], events: Sequence[Told], merchant_category: s
     elif not stands:
         status = TransactionStatus.DECLINED
     else:
-        status = _before_clearing(authorized, returned, final=final, expired=expired)
+        status = _before_clearing(authorized, returned, final=final, expired=expired and not held)
     return Life(status, held, _shares(members, spent), cleared, returned, refunded, final, expired, tuple(flags))
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from cardwright.audit import service as audit
 from cardwright.cards.service import spending
+from cardwright.cards.service.funding import carry_on
 from cardwright.cards.service.spending import Movement, SpendRow
 from cardwright.kernel.clock import rfc3339
 from cardwright.ledger import service as ledger
@@ -48,6 +49,8 @@ def fold(tx: Transaction, spend: SpendRow, bearer: TransactionRow, event: EventR
     spending.move(tx, spend.card_id, held=held, balance=balance, movements=[one for one in movements if one.spent != 0])
     if event is not None:
         _tell(tx, spend, bearer, event, life, now)
+        if spend.balance is not None:
+            carry_on(tx, spend.card_id, event.record_id, now)
     return life
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cardwright.kernel.clock import Clock
+from cardwright.kernel.errors import ConflictError, InvalidRequestError
 from cardwright.kernel.secret import Secret
 from cardwright.transactions.ports import InboundScheme
 from cardwright.transactions.service.life import Receipt, TransactionLife
@@ -37,11 +38,22 @@ class ProcessorEvents:
     def receive(self, headers: Mapping[str, str], body: bytes) -> Taken:
         """Check and take one message. Each event of it is committed by itself, so that a message cut short may be sent again.
 
+        One that is refused holds up none of those behind it: the first refusal is raised when all have had their turn.
+
         Raises UnauthenticatedError signature_missing / signature_invalid / timestamp_out_of_range, InvalidRequestError
-        json_invalid / event_malformed / event_type_unknown, ConflictError event_id_reused, UnavailableError.
+        json_invalid / event_malformed / event_type_unknown / event_id_reserved, ConflictError event_id_reused, UnavailableError.
         """
         self._scheme.verify(self._secrets(), headers, body, self._clock.now())
-        return _summary([self._life.receive(event) for event in self._scheme.read(body)])
+        receipts: list[Receipt] = []
+        refusal: ConflictError | InvalidRequestError | None = None
+        for event in self._scheme.read(body):
+            try:
+                receipts.append(self._life.receive(event))
+            except (ConflictError, InvalidRequestError) as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        return _summary(receipts)
 
 
 def _summary(receipts: Sequence[Receipt]) -> Taken:

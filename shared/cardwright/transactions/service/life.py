@@ -4,17 +4,14 @@ Whatever an event changes commits together: the event, the rows of its group, th
 to partners. What belongs to nothing we know is parked and tried again.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Literal
 from uuid import UUID
 
-from cardwright.cards.rules import windows
 from cardwright.cards.service import spending
 from cardwright.cards.service.spending import SpendRow
 from cardwright.kernel.clock import Clock
@@ -22,20 +19,17 @@ from cardwright.kernel.errors import BrokenInvariantError, ConflictError, Invali
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Actor, Database, Transaction, UniqueViolation
 from cardwright.transactions.rules.events import EventType, ProcessorEvent
-from cardwright.transactions.rules.holds import hold_expires_at
 from cardwright.transactions.service.folding import fold, latest_expiry
-from cardwright.transactions.service.searching import keep_words
+from cardwright.transactions.service.placing import Places, bearer_of, parked, wait
 from cardwright.transactions.store import life as store
-from cardwright.transactions.store.life import EventRow, Overdue, TransactionRow
+from cardwright.transactions.store.life import EventRow, Overdue
 
 NETWORK = Actor(None, "system")
 # Ids of events that are our own begin with this; no processor's may.
 OWN = "cardwright:"
-_MADE_BY = {EventType.ADVICE: "advice", EventType.FORCE_POSTED: "force_post", EventType.REFUNDED: "refund"}
-_LONGEST_WAIT = timedelta(hours=6)
+# What may make what parked events name.
+_MAKING = (EventType.ADVICE, EventType.FORCE_POSTED)
 _BATCH = 100
-# What is told of no merchant has no category; ISO 18245 keeps 0000 free.
-_NO_CATEGORY = "0000"
 
 
 def _always() -> bool:
@@ -58,6 +52,7 @@ class TransactionLife:
         self._database = database
         self._clock = clock
         self._ids = ids
+        self._places = Places(ids)
 
     def receive(self, event: ProcessorEvent) -> Receipt:
         """Keep an event and apply it, or park it; a second time it changes nothing.
@@ -88,7 +83,7 @@ class TransactionLife:
                 _check_same(known.request_digest, event)
             return Receipt("duplicate", known.parked_reason if known.state == "PARKED" else None, known.transaction_id)
         row = self._row(event, spend, now)
-        placed = self._place(tx, spend, row, now)
+        placed = self._places.place(tx, spend, row, now)
         store.add_event(tx, placed)
         return self._settle(tx, spend, placed, now)
 
@@ -99,7 +94,7 @@ class TransactionLife:
         if bearer is None:
             raise BrokenInvariantError("an event was placed with a transaction that is not there")
         fold(tx, spend, bearer, placed, now)
-        if placed.type == EventType.ADVICE and placed.authorization_id is not None:
+        if placed.authorization_id is not None and placed.type in _MAKING:
             store.hurry_parked(tx, spend.card_id, placed.authorization_id, now)
         return Receipt("applied", None, bearer.transaction_id)
 
@@ -126,66 +121,9 @@ class TransactionLife:
             applied_at=None,
         )
 
-    def _place(self, tx: Transaction, spend: SpendRow, event: EventRow, now: datetime) -> EventRow:
-        """The event as APPLIED to its transaction, which is made here where the network posts without asking, or as PARKED."""
-        target = None
-        if event.type != EventType.FORCE_POSTED and event.authorization_id is not None:
-            target = store.by_authorization(tx, spend.card_id, event.authorization_id)
-        makes = event.type in (EventType.FORCE_POSTED, EventType.ADVICE) or (
-            event.type == EventType.REFUNDED and event.authorization_id is None
-        )
-        if target is None and not makes:
-            return _parked(event, "authorization_unknown", now)
-        if event.currency != (spend.currency if target is None else target.currency):
-            return _parked(event, "currency_mismatch", now)
-        if target is None:
-            target = self._make(tx, spend, event, now)
-        # What is told of more of an authorization is told of the authorization.
-        target = _bearer(tx, spend.card_id, target)
-        return replace(
-            event, transaction_id=target.transaction_id, state="APPLIED", parked_reason=None, due_at=None, applied_at=now
-        )
-
-    def _make(self, tx: Transaction, spend: SpendRow, event: EventRow, now: datetime) -> TransactionRow:
-        advice = event.type == EventType.ADVICE
-        category = event.merchant_category or _NO_CATEGORY
-        nothing = Decimal("0.00")
-        made = TransactionRow(
-            transaction_id=self._ids.new(),
-            # Only what the network decided in our place is an authorization; the rest keeps the id it names as a reference.
-            authorization_id=event.authorization_id if advice else None,
-            original_authorization_id=None if advice else event.authorization_id,
-            root_authorization_id=event.authorization_id,
-            type=_MADE_BY[EventType(event.type)],
-            status="",
-            reason="",
-            amount=event.amount,
-            approved_amount=nothing,
-            held_amount=nothing,
-            spent_amount=nothing,
-            cleared_amount=nothing,
-            reversed_amount=nothing,
-            refunded_amount=nothing,
-            currency=event.currency,
-            merchant_category=category,
-            detail=event.detail,
-            risk_score=None,
-            hold_expires_at=hold_expires_at(category, now) if advice else None,
-            decided_at=now,
-            confirmed_at=None,
-            chain_seq=0,
-            flags=(),
-        )
-        day_start, month_start = windows(now, spend.time_zone)
-        # The chain's link stands for the row by this digest: for what was said beside the deed too.
-        said = hashlib.sha256(event.request_digest + json.dumps(made.detail, sort_keys=True).encode()).digest()
-        store.add_told(tx, made, spend.card_id, said, day_start, month_start)
-        keep_words(tx, [(spend.card_id, made.transaction_id)])
-        return made
-
     def _keep_unmatched(self, tx: Transaction, event: ProcessorEvent, now: datetime) -> Receipt:
         nobody = SpendRow(UUID(int=0), UUID(int=0), UUID(int=0), event.currency, "UTC", Decimal(0), None)
-        row = _parked(self._row(event, nobody, now), "card_unknown", now)
+        row = parked(self._row(event, nobody, now), "card_unknown", now)
         kept = store.add_unmatched(tx, spending.digest_of_token(event.card_token), row)
         if kept is None:
             return Receipt("parked", "card_unknown")
@@ -250,14 +188,14 @@ class TransactionLife:
             event = store.lock_event(tx, card_id, event_id)
             if event is None or event.state != "PARKED":
                 return False
-            placed = self._place(tx, spend, event, now)
+            placed = self._places.place(tx, spend, event, now)
             store.write_event(tx, placed)
             return self._settle(tx, spend, placed, now).outcome == "applied"
 
     def _retry_unmatched(self, digest: bytes, event: EventRow, now: datetime) -> bool:
         """Look again for the card of an event; True when it is kept with its card from now on, applied or parked."""
         with self._database.transaction(NETWORK) as tx:
-            store.put_off_unmatched(tx, digest, event.event_id, now + _wait(event.tries + 1))
+            store.put_off_unmatched(tx, digest, event.event_id, now + wait(event.tries + 1))
         with self._database.transaction(NETWORK) as tx:
             token = spending.token_of_digest(tx, digest)
             card_id = None if token is None else spending.card_of_token(tx, token)
@@ -270,7 +208,7 @@ class TransactionLife:
             if not store.drop_unmatched(tx, digest, event.event_id) or known is not None:
                 return False
             found = replace(event, card_id=card_id, user_id=spend.user_id, record_id=self._ids.new())
-            placed = self._place(tx, spend, found, now)
+            placed = self._places.place(tx, spend, found, now)
             store.add_event(tx, placed)
             self._settle(tx, spend, placed, now)
             return True
@@ -297,13 +235,14 @@ class TransactionLife:
             row = store.get(tx, card_id, transaction_id)
             if row is None or row.held_amount == 0 or row.hold_expires_at is None or row.hold_expires_at > now:
                 return False
-            bearer = _bearer(tx, card_id, row)
+            bearer = bearer_of(tx, card_id, row)
             if latest_expiry([bearer, *store.more_of(tx, card_id, bearer)]) > now:
                 # More was authorized since: the hold is its group's, and goes on.
                 fold(tx, spend, bearer, None, now)
                 return False
             event = ProcessorEvent(
-                event_id=f"{OWN}expiry:{bearer.transaction_id}",
+                # One expiry for each sum that was held: more may be approved elsewhere after the first.
+                event_id=f"{OWN}expiry:{bearer.transaction_id}:{bearer.held_amount}:{now:%Y%m%d%H%M%S}",
                 type=EventType.EXPIRED,
                 card_token="",
                 amount=bearer.held_amount,
@@ -318,7 +257,7 @@ class TransactionLife:
         """Apply an event of our own (an expiry, a void) under a held spend row; False when it was applied before."""
         if store.get_event(tx, spend.card_id, event.event_id) is not None:
             return False
-        placed = self._place(tx, spend, self._row(event, spend, now), now)
+        placed = self._places.place(tx, spend, self._row(event, spend, now), now)
         if placed.state != "APPLIED":
             raise BrokenInvariantError("an event of our own belongs to a transaction of ours")
         store.add_event(tx, placed)
@@ -351,22 +290,6 @@ class _Turn:
         if self._failure is not None:
             raise self._failure
         return self._done
-
-
-def _bearer(tx: Transaction, card_id: UUID, row: TransactionRow) -> TransactionRow:
-    """The row that bears the amounts of a row's group."""
-    if row.type != "incremental" or row.root_authorization_id in (None, row.authorization_id):
-        return row
-    return store.by_authorization(tx, card_id, str(row.root_authorization_id)) or row
-
-
-def _parked(event: EventRow, reason: str, now: datetime) -> EventRow:
-    return replace(event, state="PARKED", parked_reason=reason, due_at=now + _wait(event.tries))
-
-
-def _wait(tries: int) -> timedelta:
-    """A second after the first try, then twice as long each time, six hours at most."""
-    return min(timedelta(seconds=2 ** min(tries, 20)), _LONGEST_WAIT)
 
 
 def _told_by_file(known: EventRow, event: ProcessorEvent) -> bool:

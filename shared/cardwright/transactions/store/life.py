@@ -84,12 +84,27 @@ def get(tx: Transaction, card_id: UUID, transaction_id: UUID) -> TransactionRow 
 
 
 def by_authorization(tx: Transaction, card_id: UUID, authorization_id: str) -> TransactionRow | None:
-    """Load what the network means by an id: the authorization, else what was force posted under it."""
-    row = tx.fetch_one(_ROW + "WHERE card_id = %s AND authorization_id = %s", (card_id, authorization_id)) or tx.fetch_one(
+    """Load an authorization by the network's id."""
+    return _transaction(tx.fetch_one(_ROW + "WHERE card_id = %s AND authorization_id = %s", (card_id, authorization_id)))
+
+
+def force_post_of(tx: Transaction, card_id: UUID, authorization_id: str) -> TransactionRow | None:
+    """Load what was force posted under an id, the first if there are several."""
+    row = tx.fetch_one(
         _ROW + "WHERE card_id = %s AND root_authorization_id = %s AND type = 'force_post' ORDER BY chain_seq LIMIT 1",
         (card_id, authorization_id),
     )
     return _transaction(row)
+
+
+def move_refunds(tx: Transaction, card_id: UUID, authorization_id: str, to: UUID) -> bool:
+    """Count the refunds that name an id with another transaction from now on; False when there were none."""
+    moved = tx.execute(
+        "UPDATE transaction_events SET transaction_id = %(to)s WHERE card_id = %(card_id)s AND authorization_id = %(id)s "
+        "AND type = 'transaction.refunded' AND state = 'APPLIED' AND transaction_id <> %(to)s",
+        {"to": to, "card_id": card_id, "id": authorization_id},
+    )
+    return moved > 0
 
 
 def more_of(tx: Transaction, card_id: UUID, bearer: TransactionRow) -> list[TransactionRow]:
