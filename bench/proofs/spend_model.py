@@ -178,8 +178,9 @@ def _authorize(state: Card, operation: Operation) -> tuple[Card, dict[str, Any]]
     # A decline opens the running windows too: what is cleared all the same counts in them.
     state = _roll(state, int(asked["day"]), int(asked["month"]))
     if reason != "approved":
+        # What is declined adds nothing to what it was to be more of: it stands alone.
         row = Row(None, 0, state.day_epoch, state.month_epoch)
-        after = _keep(state, identity, (str(asked["body"]), reason, 0, root), root, row)
+        after = _keep(state, identity, (str(asked["body"]), reason, 0, identity), identity, row)
         return after, {"reason": reason, "approved": 0}
     recent = state.recent
     velocity = state.settings.velocity

@@ -147,9 +147,11 @@ class LifeMachine(RuleBasedStateMachine):
 
     def told(self, identity: str, kind: str, amount: int, *, final: bool = False, currency: str = "USD") -> dict[str, Any]:
         """Tell an event, and return it."""
+        # An expiry of no amount ends whatever is held.
+        amount = 0 if kind == "expired" and amount % 2 else max(amount, 1)
         event = {
-            "event_id": self.fresh("evt"), "type": kind, "id": identity, "amount": 0 if kind == "expired" and amount % 2 else max(amount, 1),
-            "final": final and kind == "cleared", "currency": currency,
+            "event_id": self.fresh("evt"), "type": kind, "id": identity, "amount": amount, "final": final and kind == "cleared",
+            "currency": currency,
         }  # fmt: skip
         self.do("event", event)
         return event

@@ -50,9 +50,10 @@ def _profile(row: Row) -> Profile:
     )
 
 
+# As one value: a scan over a function, for one row, costs the server a twentieth of the decision.
 _RECORD = (
-    "SELECT * FROM record_authorization(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::smallint, %s, %s, %s, %s, %s, "
-    "%s::smallint)"
+    "SELECT record_authorization(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::smallint, %s, %s, %s, %s, %s, "
+    "%s::smallint) AS answer"
 )
 
 
@@ -101,10 +102,23 @@ def record(
         rule_version,
     )
     try:
-        return _one(database.call(_RECORD, parameters))
+        return _read(_one(database.call(_RECORD, parameters)))
     except UniqueViolation:
         # The same id was being recorded at this very moment; now its row is there to be found.
-        return _one(database.call(_RECORD, parameters))
+        return _read(_one(database.call(_RECORD, parameters)))
+
+
+def _read(row: Row) -> Row:
+    """The function's answer by its fields. None of them holds a comma, a quote or a parenthesis; an empty one is NULL."""
+    outcome, transaction_id, reason, approved_amount, risk_score, decided_at = row["answer"][1:-1].split(",")
+    return {
+        "outcome": outcome,
+        "transaction_id": UUID(transaction_id) if transaction_id else None,
+        "reason": reason or None,
+        "approved_amount": Decimal(approved_amount) if approved_amount else None,
+        "risk_score": int(risk_score) if risk_score else None,
+        "decided_at": datetime.fromisoformat(decided_at.strip('"')) if decided_at else None,
+    }
 
 
 def record_unmatched(

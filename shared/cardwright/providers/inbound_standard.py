@@ -32,7 +32,7 @@ class _Event(fields.Incoming):
     card_token: fields.Id
     amount: Annotated[Decimal, BeforeValidator(parse_amount)]
     currency: fields.Currency
-    final_clearing: StrictBool = False
+    final_clearing: Annotated[StrictBool, BeforeValidator(lambda value: False if value is None else value)] = False
     merchant: _Merchant | None = None
     occurred_at: fields.Time | None = None
 

@@ -121,10 +121,10 @@ def test_an_event_of_a_type_we_do_not_know_is_refused_by_that_name() -> None:
 
 
 def test_a_card_number_in_a_merchants_words_goes_no_further() -> None:
-    words = {"name": f"Paid with {pan()}", "city": pan(), "category_code": "5411"}
+    words = {"id": pan(), "name": f"Paid with {pan()}", "city": pan(), "category_code": "5411"}
     (event,) = read(StandardInbound(), {**STANDARD, "merchant": words})
     assert event.merchant is not None
-    assert (event.merchant.name, event.merchant.city) == ("****", "****")
+    assert (event.merchant.id, event.merchant.name, event.merchant.city) == ("****", "****", "****")
 
 
 # All of them

@@ -1,9 +1,10 @@
 """Money loaded onto a card that a balance funds, and taken off again: spend row, ledger and audit in one transaction."""
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from cardwright.cards import rules
 from cardwright.cards.rules import Card, Direction, Funds, FundsMovement
@@ -11,6 +12,7 @@ from cardwright.cards.service import spending
 from cardwright.cards.service.tools import CardTools, found, note
 from cardwright.cards.store import cards as store
 from cardwright.cards.store import limits as spend
+from cardwright.kernel import ids
 from cardwright.kernel.errors import ConflictError, UnprocessableError
 from cardwright.ledger import service as ledger
 from cardwright.ledger.rules import Posting, PostingKind, sides
@@ -80,8 +82,13 @@ def carry_on(tx: Transaction, card_id: UUID, operation_id: UUID, now: datetime) 
             return
         # The operation may have a posting of its own on each of these cards.
         for owner, kind in ((card, PostingKind.CARRIED_OUT), (successor, PostingKind.CARRIED_IN)):
-            ledger.post(tx, _posting(owner, kind, carried, uuid5(operation_id, f"{kind} {owner.card_id}"), now))
+            ledger.post(tx, _posting(owner, kind, carried, _carried_id(operation_id, kind, owner.card_id, now), now))
         card = successor
+
+
+def _carried_id(operation_id: UUID, kind: PostingKind, card_id: UUID, now: datetime) -> UUID:
+    name = f"{operation_id} {kind} {card_id}"
+    return ids.uuid7(now, hashlib.sha256(name.encode()).digest()[: ids.ENTROPY_BYTES])
 
 
 def _posting(

@@ -20,7 +20,6 @@ from cardwright.settlement.rules.matching import (
     judge_transaction,
     posting_id,
     settles,
-    too_many_missing,
 )
 
 __all__ = [
@@ -54,6 +53,5 @@ __all__ = [
     "read_line",
     "read_transaction",
     "settles",
-    "too_many_missing",
     "transaction_document",
 ]

@@ -24,10 +24,6 @@ GRACE = timedelta(minutes=10)
 SETTLED_WITHIN = timedelta(days=5)
 # How long an event may be parked before somebody has to look at it.
 PARKED_AT_MOST = timedelta(days=1)
-# More holds than these, and more than this share of all that were looked for, are not given back by themselves: a processor that
-# lists nothing has lost its list, not all our approvals.
-VOIDED_AT_MOST = 20
-VOIDED_PERCENT = 5
 _SPENT = frozenset({EventType.CLEARED, EventType.FORCE_POSTED})
 _GIVEN_BACK = frozenset({EventType.REFUNDED})
 _NOTHING = Decimal("0.00")
@@ -237,7 +233,9 @@ def _judge_without_approval(
         confirmed = theirs is not None and ours.confirmed_at is not None and ours.confirmed_at >= theirs.changed_at
         if ours.decided_at > now - GRACE or confirmed:
             return _FINE
-        return ListVerdict(Step.VOID) if may_void else _missing(ours)
+        # A decline of theirs says that our approval never arrived. That they do not know it says nothing: we may have been asked
+        # another way, and an approval that was given for an answer holds.
+        return ListVerdict(Step.VOID) if theirs is not None and may_void else _missing(ours)
     if ours.cleared_amount > 0:
         return (
             _missing(ours) if theirs is None else ListVerdict(Step.REPORT, CaseKind.AMOUNT_DIFFERS, ours.cleared_amount, _NOTHING)
@@ -247,11 +245,6 @@ def _judge_without_approval(
 
 def _missing(ours: OurTransaction) -> ListVerdict:
     return ListVerdict(Step.REPORT, CaseKind.MISSING_AT_PROCESSOR, max(ours.approved_amount, ours.cleared_amount), _NOTHING)
-
-
-def too_many_missing(missing: int, looked_for: int) -> bool:
-    """True when so many holds are missing that the list is more likely wrong than all of them."""
-    return missing > VOIDED_AT_MOST and missing * 100 > looked_for * VOIDED_PERCENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,24 +68,32 @@ class Settler:
 
         Raises UnavailableError, LeaseLostError, and what broke a line when more than `broken_at_most` of them did.
         """
+        error = self._try(place, details, mark)
+        if error is None:
+            return
+        if len(details) > 1:
+            middle = len(details) // 2
+            self.take(place, details[:middle], mark)
+            self.take(place, details[middle:], mark)
+            return
+        if self._broken_left is not None:
+            if not self._broken_left:
+                raise error
+            self._broken_left -= 1
+        told = {"file": place.file_id, "line": details[0].line}
+        logger.error("a line of a settlement file met an unexpected error", exc_info=error, extra=told)
+        self._commit(details, mark, partial(self._give_up, place=place, detail=details[0]))
+
+    def _try(self, place: FilePlace, details: Sequence[Detail], mark: Mark) -> Exception | None:
+        """Settle lines, all or none; returns what broke them, if anything did."""
         try:
             self._receive(place, details)
             self._commit(details, mark, partial(self._settle, place=place, details=details))
         except (UnavailableError, LeaseLostError):
             raise
         except Exception as error:  # whatever is wrong with one line must not keep the others waiting
-            if len(details) > 1:
-                middle = len(details) // 2
-                self.take(place, details[:middle], mark)
-                self.take(place, details[middle:], mark)
-                return
-            if self._broken_left is not None:
-                if not self._broken_left:
-                    raise
-                self._broken_left -= 1
-            told = {"file": place.file_id, "line": details[0].line}
-            logger.error("a line of a settlement file met an unexpected error", exc_info=error, extra=told)
-            self._commit(details, mark, partial(self._give_up, place=place, detail=details[0]))
+            return error
+        return None
 
     def _commit(self, details: Sequence[Detail], mark: Mark, step: Callable[[Transaction], None]) -> None:
         counted = replace(self._work.tally)

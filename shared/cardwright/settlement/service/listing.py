@@ -19,7 +19,6 @@ from cardwright.settlement.rules import (
     Step,
     TheirState,
     judge_transaction,
-    too_many_missing,
     transaction_document,
 )
 from cardwright.settlement.service.work import SCHEDULE, Work
@@ -137,7 +136,7 @@ class ListWork:
                 self.judge(tx, told_of, may_void=False)
 
     def _look_for_missing(self) -> bool:
-        """Give back the holds of this pass that the processor does not know at all; too many of them are cases instead.
+        """Make cases of the holds of this pass that the processor does not know at all.
 
         False when the time is over before all had their turn.
         """
@@ -145,17 +144,10 @@ class ListWork:
         if progress.listed_from is None or progress.listed_to is None:
             return True
         of_the_pass = (self._work.processor, progress.listed_from, progress.listed_to)
-        with self._work.database.transaction(SCHEDULE) as tx:
-            # All of them, whatever one page takes: a list that lost half of ours is not seen by its first thousand.
-            held, missing = listing.count_holds(tx, *of_the_pass)
-        may_void = not too_many_missing(missing, held)
-        if not may_void:
-            logger.error("the processor lists too few of our holds", extra={"missing": missing, "held": held})
         while self._work.has_time():
             with self._work.database.transaction(SCHEDULE) as tx:
                 reached, page = listing.missing_holds(tx, *of_the_pass, self._work.progress.missing_after, PAGE)
-                voids = self.judge(tx, page, may_void=may_void)
-            self.void(voids)
+                self.judge(tx, page, may_void=False)
             if reached is None:
                 return True
             self._work.reach(missing_after=reached)

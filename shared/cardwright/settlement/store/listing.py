@@ -73,14 +73,6 @@ def compare(tx: Transaction, wanted: Sequence[tuple[UUID, str]]) -> list[Compare
     return [Compared(row["card_id"], row["authorization_id"], _ours(row), _theirs(row)) for row in rows]
 
 
-def count_holds(tx: Transaction, processor: str, since: datetime, until: datetime) -> tuple[int, int]:
-    """How many holds were decided in a time, and how many of them the processor has never listed."""
-    counted = tx.fetch_one(
-        _HOLDS.format(what=f"count(*) AS held, count(*) FILTER (WHERE {_UNLISTED}) AS missing"), (processor, since, until)
-    )
-    return (0, 0) if counted is None else (counted["held"], counted["missing"])
-
-
 def missing_holds(
     tx: Transaction, processor: str, since: datetime, until: datetime, after: datetime | None, limit: int
 ) -> tuple[datetime | None, list[tuple[UUID, str]]]:

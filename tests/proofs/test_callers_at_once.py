@@ -1,6 +1,6 @@
-"""The quick forms of the long proofs (docs/reliability.md); each prints its seed, which makes the same draws again."""
+"""The quick forms of the proofs of limits (docs/reliability.md); each prints its seed, which makes the same draws again."""
 
-from bench.proofs import hot_card, kills, orders, reversals
+from bench.proofs import hot_card, reversals
 from bench.proofs.grounds import Ground
 
 
@@ -20,15 +20,3 @@ def test_a_hot_card_spends_what_was_given_back_and_no_more(ground: Ground) -> No
 def test_of_eight_who_reverse_at_once_one_gives_the_hold_back(ground: Ground) -> None:
     figures = reversals.measure(authorizations=300, cards=10, ground=ground)
     assert (figures["found"], figures["reversals"]) == ([], 2_400)
-
-
-def test_a_life_ends_alike_in_whichever_order_it_is_told(ground: Ground) -> None:
-    figures = orders.measure(sample=200, ground=ground)
-    assert (figures["found"], figures["messages"]) == ([], 1_400)
-    assert figures["parked"] > 0
-
-
-def test_what_was_acknowledged_survives_a_killed_server() -> None:
-    figures = kills.measure(kills=3, interval_s=1.0, threads=4)
-    assert figures["found"] == []
-    assert figures["acknowledged"] > 50
