@@ -1,4 +1,4 @@
-"""`make bench-long`: the long proofs; each writes build/bench/<name>.json and fails when something was found or a limit was missed."""
+"""`make bench-long`: the long proofs; each writes build/bench/<name>.json and fails over what was found or a limit missed."""
 
 import argparse
 import json
