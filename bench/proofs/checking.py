@@ -19,7 +19,7 @@ from local.servers.postgres import PostgresServer
 # The code as it is, judged as the mutants are: what is flagged for another reason than its fault proves nothing.
 CONTROL = Mutant("the code as it is", "record_authorization", ())
 # A mutant that needs luck to show gets more than one chance.
-CHANCES = 8
+CHANCES = 16
 # Short, so that the search for an order that does not exist comes to its end.
 MUTANT_PLAN = Plan(seed=0, operations=150, clients=12)
 MUTANT_STEPS = 150_000

@@ -33,9 +33,9 @@ STEP = timedelta(seconds=97)
 # Long enough after the last event for whatever is parked to be due.
 LATER = timedelta(hours=7)
 KINDS = (
-    Settings(per_transaction=5_000, daily=30_000, monthly=35_000),
+    Settings(per_transaction=5_000, daily=12_000, monthly=15_000),
     Settings(per_transaction=5_000, velocity=3, daily=400_000, monthly=400_000),
-    Settings(per_transaction=3_000, daily=400_000, monthly=400_000, balance=60_000),
+    Settings(per_transaction=3_000, daily=400_000, monthly=400_000, balance=8_000),
 )
 _TYPES = {
     "cleared": EventType.CLEARED,
@@ -78,14 +78,14 @@ class _Script:
             card = self._chance.choice(self._cards)
             # The last sixteen: what is under way, or has just been answered.
             recent = self._asked[card.token][-16:]
-            name = self._chance.choices(("authorize", "again", "event", "read", "set"), (50, 10, 27, 9, 4))[0]
+            name = self._chance.choices(("authorize", "again", "event", "read", "set"), (48, 10, 26, 9, 7))[0]
             if name == "event" or (name == "again" and not recent):
                 return self._number, card, "event", self._event(card.token, recent)
             if name == "again":
                 return self._number, card, "authorize", self._again(recent)
             if name == "authorize":
                 return self._number, card, "authorize", self._authorization(card.token, recent)
-            return self._number, card, name, {} if name == "read" else self._settings()
+            return self._number, card, name, {} if name == "read" else self._settings(card.token)
 
     def _authorization(self, token: str, recent: list[dict[str, Any]]) -> dict[str, Any]:
         ahead = self._ahead[token]
@@ -93,7 +93,7 @@ class _Script:
         asked: dict[str, Any] = {
             "id": identity,
             "amount": self._chance.choice((1, 100, 1_000, 2_500, 4_000, self._chance.randrange(1, 6_000))),
-            "partial": self._chance.random() < 0.15,
+            "partial": self._chance.random() < 0.25,
         }
         if recent and self._chance.random() < 0.2:
             asked["original"] = self._chance.choice(recent)["id"]
@@ -140,10 +140,10 @@ class _Script:
         told.append(event)
         return event
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, token: str) -> dict[str, Any]:
         if self._chance.random() < 0.6:
-            return {"status": self._chance.choice(("FROZEN", "ACTIVE", "ACTIVE", "ACTIVE"))}
-        return {"daily": self._chance.choice((20_000, 30_000, 35_000))}
+            return {"status": self._chance.choice(("FROZEN", "FROZEN", "ACTIVE", "ACTIVE", "ACTIVE"))}
+        return {"daily": self._chance.choice((8_000, 12_000, 15_000) if settings_of(token) is KINDS[0] else (200_000, 400_000))}
 
 
 class Client:
