@@ -129,6 +129,8 @@ class CardWorld:
     def release_holds(self, card: Card) -> None:
         """Nothing of the card is pending any more."""
         self.sql("UPDATE card_limits SET held = 0 WHERE card_id = %s", card.card_id)
+        # Nor do its transactions say so: whoever looks for overdue holds in this database finds none of it.
+        self.sql("UPDATE card_transactions SET held_amount = 0 WHERE card_id = %s", card.card_id)
 
     def kill_in_creation(self, *, made: bool) -> None:
         """Let whoever next asks the processor for a card die there, before it makes the card or after."""
