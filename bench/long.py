@@ -36,6 +36,8 @@ def missed(figures: dict[str, Any]) -> list[str]:
     """What a proof found that must not be, and the limits that it did not keep."""
     found = [str(one) for one in figures.get("found", [])]
     found += [f"{name} is not so" for name, value in figures.items() if value is False and name.endswith(("_limit", "_limits"))]
+    if figures.get("violations") and not found:
+        found.append(f"{figures['violations']} violations")
     if figures.get("errors"):
         found.append(f"{figures['errors']} errors")
     if figures.get("score", 1) < figures.get("limit", 0):

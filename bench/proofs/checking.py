@@ -21,7 +21,7 @@ CONTROL = Mutant("the code as it is", "record_authorization", ())
 # A mutant that needs luck to show gets more than one chance.
 CHANCES = 16
 # Short, so that the search for an order that does not exist comes to its end.
-MUTANT_PLAN = Plan(seed=0, operations=150, clients=12)
+MUTANT_PLAN = Plan(seed=0, operations=200, clients=12)
 MUTANT_STEPS = 150_000
 ROOT = Path(__file__).parents[2]
 

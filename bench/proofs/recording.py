@@ -35,7 +35,7 @@ LATER = timedelta(hours=7)
 KINDS = (
     Settings(per_transaction=5_000, daily=12_000, monthly=15_000),
     Settings(per_transaction=5_000, velocity=3, daily=400_000, monthly=400_000),
-    Settings(per_transaction=3_000, daily=400_000, monthly=400_000, balance=8_000),
+    Settings(per_transaction=3_000, daily=400_000, monthly=400_000, balance=20_000),
 )
 _TYPES = {
     "cleared": EventType.CLEARED,
@@ -66,6 +66,7 @@ class _Script:
         self._lock = threading.Lock()
         self._asked: dict[str, list[dict[str, Any]]] = {card.token: [] for card in cards}
         self._told: dict[str, list[dict[str, Any]]] = {card.token: [] for card in cards}
+        self._frozen: set[str] = set()
         self._ahead: dict[str, list[str]] = {card.token: [] for card in cards}
 
     def next(self) -> tuple[int, ProofCard, str, dict[str, Any]] | None:
@@ -79,6 +80,10 @@ class _Script:
             # The last sixteen: what is under way, or has just been answered.
             recent = self._asked[card.token][-16:]
             name = self._chance.choices(("authorize", "again", "event", "read", "set"), (48, 10, 26, 9, 7))[0]
+            if card.token in self._frozen and self._chance.random() < 0.25:
+                # A frozen card declines all: it does not stay so for long.
+                self._frozen.remove(card.token)
+                return self._number, card, "set", {"status": "ACTIVE"}
             if name == "event" or (name == "again" and not recent):
                 return self._number, card, "event", self._event(card.token, recent)
             if name == "again":
@@ -92,7 +97,7 @@ class _Script:
         identity = ahead.pop(0) if ahead and self._chance.random() < 0.3 else f"auth_{self._number}"
         asked: dict[str, Any] = {
             "id": identity,
-            "amount": self._chance.choice((1, 100, 1_000, 2_500, 4_000, self._chance.randrange(1, 6_000))),
+            "amount": self._chance.choice((1, 1, 100, 1_000, 2_500, 4_000, self._chance.randrange(1, 6_000))),
             "partial": self._chance.random() < 0.25,
         }
         if recent and self._chance.random() < 0.2:
@@ -142,7 +147,8 @@ class _Script:
 
     def _settings(self, token: str) -> dict[str, Any]:
         if self._chance.random() < 0.6:
-            return {"status": self._chance.choice(("FROZEN", "FROZEN", "ACTIVE", "ACTIVE", "ACTIVE"))}
+            self._frozen.add(token)
+            return {"status": "FROZEN"}
         return {"daily": self._chance.choice((8_000, 12_000, 15_000) if settings_of(token) is KINDS[0] else (200_000, 400_000))}
 
 

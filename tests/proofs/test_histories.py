@@ -11,11 +11,11 @@ from bench.proofs.histories import HistoryFile, Operation, read
 from bench.proofs.mutants import MUTANTS, Mutant, MutantGoneError
 from local.servers.postgres import PostgresServer
 
-# One that nothing but the lock prevents, one of the id, one of the version, one in Python.
+# Two that only a lock prevents, in SQL and in Python, one of the id, one of the sums: each shows in nearly every history.
 QUICK = (
     "the hold is taken from a row read before the lock",
     "the id is not looked for",
-    "approvals are not noted for the velocity",
+    "an event does not lock the spend row",
     "a reversal gives nothing back",
 )
 
