@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from bench import crowd, export, growth, mutation, settlement
-from bench.proofs import checking, hot_card, kills, orders, reversals
+from bench.proofs import kills
+from bench.proofs.long_forms import PROOFS
 from bench.run import RESULTS
 
 Proof = Callable[[], dict[str, Any]]
@@ -18,12 +19,8 @@ Proof = Callable[[], dict[str, Any]]
 def proofs(wanted: argparse.Namespace) -> dict[str, Proof]:
     """The proofs by name, in their long form."""
     return {
-        "hot_card": hot_card.measure,
-        "hot_card_events": partial(hot_card.measure, events=True),
-        "reversals": reversals.measure,
-        "orders": orders.measure,
+        **PROOFS,
         "kills": partial(kills.measure, kills=wanted.kills),
-        "linearizability": checking.measure,
         "growth": partial(growth.measure, transactions=wanted.transactions),
         "crowd": crowd.measure,
         "settlement": settlement.measure,
