@@ -8,12 +8,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import psycopg
 
 from bench.cpu import used_us
+from bench.machine import pipe, server_folder
 from bench.proxy import CountingProxy
 from bench.stage import CARDS, Stage, environment, secrets_extension, seed, stage
 from local.running import RunningStack
@@ -120,10 +120,10 @@ def decide(running: Stage, variables: dict[str, str], *, processes: int, **task:
     ]
     described = json.dumps({"secret": running.secret, "tokens": running.tokens, **task}) + "\n"
     for process in started:
-        _pipe(process.stdin).write(described)
-        _pipe(process.stdin).flush()
+        pipe(process.stdin).write(described)
+        pipe(process.stdin).flush()
     for process in started:
-        if _pipe(process.stderr).readline().strip() != "ready":
+        if pipe(process.stderr).readline().strip() != "ready":
             raise RuntimeError("a deciding process did not start: " + process.communicate()[1][-800:])
     with ThreadPoolExecutor(processes) as pool:
         answers = list(pool.map(lambda process: process.communicate("go\n"), started))
@@ -131,12 +131,6 @@ def decide(running: Stage, variables: dict[str, str], *, processes: int, **task:
         if process.returncode:
             raise RuntimeError("a deciding process failed: " + said[-800:])
     return [json.loads(figures) for figures, _ in answers]
-
-
-def _pipe(stream: IO[str] | None) -> IO[str]:
-    if stream is None:
-        raise RuntimeError("the process has no pipe")
-    return stream
 
 
 def _prepare_pgbench(running: Stage) -> None:
@@ -185,16 +179,14 @@ def _round_trips(running: Stage, extension_port: int) -> dict[str, float]:
 
 def gateway() -> dict[str, Any]:
     """Clients over HTTP at the socket of the local gateway's authorization URL, each asking again at once; latencies in ms."""
-    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user and must pass through
-        with RunningStack(Path(folder) / "stack", rate_limits=False) as running:
-            stack = running.description()
-            with psycopg.connect(stack["database_url"], autocommit=True) as owner:
-                tokens = seed(owner, "bench", CARDS)
-            task = {"url": stack["authorization_url"], "secret": stack["processor_secret"], "tokens": tokens}
-            # The first run opens every connection and warms every thread.
-            for seconds in (WARM_S, SECONDS):
-                figures = _call({**task, "clients": CLIENTS, "seconds": seconds})
+    with server_folder() as folder, RunningStack(folder / "stack", rate_limits=False) as running:
+        stack = running.description()
+        with psycopg.connect(stack["database_url"], autocommit=True) as owner:
+            tokens = seed(owner, "bench", CARDS)
+        task = {"url": stack["authorization_url"], "secret": stack["processor_secret"], "tokens": tokens}
+        # The first run opens every connection and warms every thread.
+        for seconds in (WARM_S, SECONDS):
+            figures = _call({**task, "clients": CLIENTS, "seconds": seconds})
     cut = statistics.quantiles(figures["latencies_ms"], n=100)
     latency = {"p50": round(cut[49], 1), "p95": round(cut[94], 1), "p99": round(cut[98], 1)}
     return {

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any
 
 import httpx
 
+from bench.machine import server_folder
 from local.demo.client import Client, Network
 from local.running import RunningStack
 
@@ -34,19 +34,17 @@ _LIMITS = ({"per_transaction": "90.00"}, {"per_transaction": "80.00"})
 
 def measure() -> dict[str, Any]:
     """Run a stack of its own whose processor answers after 20 ms; returns latencies in ms and CPU in ms a call."""
-    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user and must pass through
-        with RunningStack(Path(folder) / "stack", rate_limits=False) as running:
-            stack = running.description()
-            httpx.post(f"{stack['simulator_url']}/faults", json={"processor": {"latency_ms": PROCESSOR_MS}}, trust_env=False)
-            network = Network(stack["simulator_url"])
-            clients = [_sign_in(stack, user, network) for user in stack["users"]["load"][:CLIENTS]]
-            network.close()
-            _phase(stack, clients, *WARMING)
-            phases = {name: _phase(stack, clients, *phase) for name, phase in PHASES.items()}
-            parts = _parts_of_a_creation(stack, clients[0])
-            for client in clients:
-                client.close()
+    with server_folder() as folder, RunningStack(folder / "stack", rate_limits=False) as running:
+        stack = running.description()
+        httpx.post(f"{stack['simulator_url']}/faults", json={"processor": {"latency_ms": PROCESSOR_MS}}, trust_env=False)
+        network = Network(stack["simulator_url"])
+        clients = [_sign_in(stack, user, network) for user in stack["users"]["load"][:CLIENTS]]
+        network.close()
+        _phase(stack, clients, *WARMING)
+        phases = {name: _phase(stack, clients, *phase) for name, phase in PHASES.items()}
+        parts = _parts_of_a_creation(stack, clients[0])
+        for client in clients:
+            client.close()
     return {
         "clients": CLIENTS,
         "processor_ms": PROCESSOR_MS,

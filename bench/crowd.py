@@ -6,18 +6,17 @@ standard output.
 
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from bench.machine import server_folder
 from bench.network import HttpError, ask, request_bytes
 from local.demo.client import Client, Network
 from local.gateway.limits import allow_open_files
@@ -37,19 +36,17 @@ _HEALTH = "/healthz"
 
 def measure(connections: int = CONNECTIONS, interval_s: float = INTERVAL_S) -> dict[str, Any]:
     """Run a stack of its own and hold the crowd against it; returns counts, latencies in ms and memory in KiB a connection."""
-    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user and must pass through
-        with RunningStack(Path(folder) / "stack", rate_limits=False) as running:
-            stack = running.description()
-            token = _sign_in(stack)
-            _warm(stack, token)
-            gateways: list[int] = stack["pids"]["gateway"]
-            before = _resident_kib(gateways)
-            holders = [_start(stack, token, connections // PROCESSES, interval_s) for _ in range(PROCESSES)]
-            figures = [json.loads(_line(holder.stdout)) for holder in holders]
-            during = _resident_kib(gateways)
-            for holder in holders:
-                holder.communicate("done\n")
+    with server_folder() as folder, RunningStack(folder / "stack", rate_limits=False) as running:
+        stack = running.description()
+        token = _sign_in(stack)
+        _warm(stack, token)
+        gateways: list[int] = stack["pids"]["gateway"]
+        before = _resident_kib(gateways)
+        holders = [_start(stack, token, connections // PROCESSES, interval_s) for _ in range(PROCESSES)]
+        figures = [json.loads(_line(holder.stdout)) for holder in holders]
+        during = _resident_kib(gateways)
+        for holder in holders:
+            holder.communicate("done\n")
     latencies = sorted(latency for one in figures for latency in one["latencies_ms"])
     cut = statistics.quantiles(latencies, n=100)
     return {

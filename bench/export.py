@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 import httpx
 import psycopg
 
+from bench.machine import server_folder
 from bench.stage import MIGRATIONS
 from cardwright.platform.clock import SystemClock
 from cardwright.platform.ids import IdSource
@@ -90,16 +90,15 @@ def measure(rows: int = ROWS) -> dict[str, Any]:
 
 @contextmanager
 def _ground() -> Iterator[Ground]:
-    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user and must pass through
-        postgres = PostgresServer(Path(folder) / "postgres", durable=True)
+    with server_folder() as folder:
+        postgres = PostgresServer(folder / "postgres", durable=True)
         postgres.start()
         try:
             with psycopg.connect(postgres.url(), autocommit=True) as owner:
                 owner.execute("CREATE DATABASE bench")
             url = postgres.url("bench")
             migrate(url, MIGRATIONS)
-            with _emulator(Path(folder) / "aws") as port:
+            with _emulator(folder / "aws") as port:
                 aws_url = f"http://127.0.0.1:{port}"
                 bucket = seed_cloud(aws_url, [], {}).buckets["exports"]
                 yield Ground(url, f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dworker", aws_url, bucket)

@@ -1,18 +1,17 @@
 """A settlement file of a million lines by the schedule's own code: lines a second, and memory beside that of a tenth of it."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
+from bench.machine import server_folder
 from bench.stage import MIGRATIONS, seed
 from cardwright.platform.migrate import migrate
 from local.servers.postgres import PostgresServer
@@ -50,9 +49,8 @@ def measure(rows: int = ROWS) -> dict[str, Any]:
 
     Raises RuntimeError unless each line settled its event and nothing is owed to the network any more.
     """
-    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - PostgreSQL runs as another user and must pass through
-        postgres = PostgresServer(Path(folder) / "postgres", durable=True)
+    with server_folder() as folder:
+        postgres = PostgresServer(folder / "postgres", durable=True)
         postgres.start()
         try:
             few = _settle(postgres, Path(folder), "few", max(rows // 10, 1))

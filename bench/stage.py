@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 
+from bench.machine import server_folder
 from cardwright.platform.migrate import migrate
 from local.servers.postgres import PostgresServer
 from local.servers.valkey import ValkeyServer
@@ -43,10 +42,9 @@ class Stage:
 @contextmanager
 def stage() -> Iterator[Stage]:
     """Start the servers, with fsync and synchronous_commit as a real system has them; stop them at the end."""
-    with TemporaryDirectory(prefix="cardwright-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - the server runs as another user and must pass through
-        postgres = PostgresServer(Path(folder) / "postgres", durable=True)
-        valkey = ValkeyServer(Path(folder) / "valkey")
+    with server_folder() as folder:
+        postgres = PostgresServer(folder / "postgres", durable=True)
+        valkey = ValkeyServer(folder / "valkey")
         postgres.start()
         try:
             valkey.start()

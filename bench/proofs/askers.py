@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.machine import pipe
 from bench.proofs.grounds import Ground
 
 PATIENCE_S = 900
@@ -102,9 +103,9 @@ class Askers:
     def begin(self) -> None:
         """Let all begin once the last is ready."""
         for process in self._processes:
-            assert process.stderr is not None  # noqa: S101 - asked for above
-            if process.stderr.readline().strip() != "ready":
-                raise RuntimeError(f"an asker did not start: {process.stderr.read()[-2000:]}")
+            said = pipe(process.stderr)
+            if said.readline().strip() != "ready":
+                raise RuntimeError(f"an asker did not start: {said.read()[-2000:]}")
         for process in self._processes:
             self._say(process, "go")
 
@@ -121,6 +122,6 @@ class Askers:
                 raise RuntimeError(f"an asker failed ({process.returncode}): {errors[-2000:]}")
 
     def _say(self, process: "subprocess.Popen[str]", line: str) -> None:
-        assert process.stdin is not None  # noqa: S101 - asked for above
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
+        asked = pipe(process.stdin)
+        asked.write(line + "\n")
+        asked.flush()

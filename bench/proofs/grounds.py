@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from bench.machine import server_folder
 from cardwright.kernel.ids import uuid7
 from cardwright.platform.migrate import migrate
 from cardwright.platform.postgres import Database
@@ -66,10 +66,9 @@ class Ground:
 @contextmanager
 def own_ground(*, durable: bool = True) -> Iterator[tuple[Ground, PostgresServer]]:
     """Servers of one's own with a migrated database; ended afterwards."""
-    with TemporaryDirectory(prefix="cardwright-proof-") as folder:
-        os.chmod(folder, 0o711)  # noqa: S103 - the server runs as another user and must pass through
-        postgres = PostgresServer(Path(folder) / "postgres", durable=durable)
-        valkey = ValkeyServer(Path(folder) / "valkey")
+    with server_folder() as folder:
+        postgres = PostgresServer(folder / "postgres", durable=durable)
+        valkey = ValkeyServer(folder / "valkey")
         postgres.start()
         try:
             valkey.start()

@@ -73,6 +73,8 @@ SELECT card_id, transaction_id, user_id, authorization_id, original_authorizatio
     published_at
 FROM partitioned_transactions;
 DROP TABLE partitioned_transactions;
+ALTER INDEX card_transactions_pkey1 RENAME TO card_transactions_pkey;
+ALTER INDEX card_transactions_card_id_authorization_id_key1 RENAME TO card_transactions_card_id_authorization_id_key;
 CREATE INDEX card_transactions_unpublished ON card_transactions (transaction_id) WHERE published_at IS NULL;
 CREATE INDEX card_transactions_holds ON card_transactions (hold_expires_at) WHERE held_amount > 0;
 -- More of an authorization, and what was posted under the id of one, are found by it.
@@ -207,6 +209,7 @@ INSERT INTO card_configurations
         l.monthly, l.velocity_per_hour, l.time_zone, l.merchant_categories, l.countries, l.channels, l.usage, 'limits'
     FROM card_limits l JOIN virtual_cards c ON c.card_id = l.card_id;
 
+-- Links of rows without a rule version, made before, are recomputed with authorization_entry (0006).
 -- A link of the card's chain: what never changes of a row, in bytes that cost little to make. The request's digest stands for the
 -- request, detail included; texts are parted by a character that none of them can hold, and another stands for none. STABLE, so that the planner takes it apart.
 CREATE FUNCTION decision_entry(

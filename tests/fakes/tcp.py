@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -66,17 +66,17 @@ def listening(answer: bytes | None, *, hang_up: bool = False) -> Iterator[Listen
 
 
 @contextmanager
-def relaying(to_port: int, delay_s: float | None) -> Iterator[int]:
-    """Serve what a server on loopback serves, each answer late by `delay_s`, None for never; gives the port.
+def carrying(to_port: int, carry: Callable[[bytes, bool], bytes | None]) -> Iterator[int]:
+    """Serve what a server on loopback serves; gives the port.
 
-    What is asked arrives at once.
+    `carry` is asked with every message and whether it is an answer: what it returns is passed on, None ends the connection.
     """
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(0.05)
     done = threading.Event()
     threads: list[threading.Thread] = []
 
-    def pump(source: socket.socket, sink: socket.socket, late_s: float | None) -> None:
+    def pump(source: socket.socket, sink: socket.socket, *, answers: bool) -> None:
         source.settimeout(0.05)
         while not done.is_set():
             try:
@@ -85,22 +85,21 @@ def relaying(to_port: int, delay_s: float | None) -> Iterator[int]:
                 continue
             except OSError:
                 return
-            if not message:
+            carried = carry(message, answers) if message else None
+            if carried is None:
                 # The other direction ends with this one.
                 for end in (source, sink):
                     with suppress(OSError):
                         end.shutdown(socket.SHUT_RDWR)
                 return
-            if late_s is not None:
-                time.sleep(late_s)
-                with suppress(OSError):
-                    sink.sendall(message)
+            with suppress(OSError):
+                sink.sendall(carried)
 
     def relay(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", to_port)) as behind:
-            back = threading.Thread(target=pump, args=(behind, client, delay_s))
+            back = threading.Thread(target=pump, args=(behind, client), kwargs={"answers": True})
             back.start()
-            pump(client, behind, 0)
+            pump(client, behind, answers=False)
             back.join()
 
     def accept() -> None:
@@ -121,6 +120,25 @@ def relaying(to_port: int, delay_s: float | None) -> Iterator[int]:
         for thread in threads:
             thread.join()
         server.close()
+
+
+@contextmanager
+def relaying(to_port: int, delay_s: float | None) -> Iterator[int]:
+    """Serve what a server on loopback serves, each answer late by `delay_s`, None for never; gives the port.
+
+    What is asked arrives at once.
+    """
+
+    def carry(message: bytes, answers: bool) -> bytes:
+        if not answers:
+            return message
+        if delay_s is None:
+            return b""
+        time.sleep(delay_s)
+        return message
+
+    with carrying(to_port, carry) as port:
+        yield port
 
 
 def closed_port() -> int:

@@ -1,7 +1,7 @@
 """What one process shares, light enough for the authorization path: clock, ids, databases, cache, secrets."""
 
 import importlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -96,6 +96,12 @@ def api_key(secret_name: str) -> Secret[str]:
     return Secret(value)
 
 
+@lru_cache(maxsize=8)
+def _secrets_of(listed: tuple[str, ...]) -> tuple[Secret[str], ...]:
+    """Made once for as long as they are the same: a decision asks for them twice."""
+    return tuple(Secret(secret) for secret in listed)
+
+
 def signing_secrets(secret_name: str) -> list[Secret[str]]:
     """What a party signs its requests with, several while they rotate; the secret is {"secrets": ["whsec_..."]}.
 
@@ -104,7 +110,7 @@ def signing_secrets(secret_name: str) -> list[Secret[str]]:
     listed = secrets().get(secret_name).reveal().get("secrets")
     if not isinstance(listed, list) or not listed:
         raise BrokenInvariantError("an inbound secret has not the shape it must have")
-    return [Secret(str(secret)) for secret in listed]
+    return list(_secrets_of(tuple(map(str, listed))))
 
 
 @cache
