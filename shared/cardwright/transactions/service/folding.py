@@ -85,8 +85,7 @@ def _write_rows(
     store.write_bearer(tx, spend.card_id, bearer, life, flags, expiry, now)
     for row, share in zip(more, life.spent[1:], strict=True):
         own: list[str] = [Flag.VOIDED] if row.authorization_id in voided else []
-        status = row.status if row.status == "DECLINED" else life.status
-        store.write_incremental(tx, spend.card_id, row.transaction_id, status, share, own, now)
+        store.write_incremental(tx, spend.card_id, row.transaction_id, life.status, share, own, now)
 
 
 def _tell(tx: Transaction, spend: SpendRow, bearer: TransactionRow, event: EventRow, life: Life, now: datetime) -> None:
