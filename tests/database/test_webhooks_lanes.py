@@ -9,9 +9,9 @@ import pytest
 from cardwright.kernel.errors import UnavailableError
 from cardwright.platform.egress import Answer
 from cardwright.platform.postgres import Database
-from cardwright.webhooks import store
 from cardwright.webhooks.service import WebhookService
 from cardwright.webhooks.service.jobs import WORKER, DeliveryJob
+from cardwright.webhooks.store import deliveries as store
 from tests.fakes.webhook_world import WebhookWorld, answer
 
 
@@ -169,7 +169,7 @@ def test_the_schedule_tells_when_the_database_stays_away(world: WebhookWorld) ->
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     away = Database(lambda: f"host=127.0.0.1 port={port} user=worker dbname=nowhere")
-    service = WebhookService(away, world.clock, world.ids, world.secrets.sealer(), lambda: world.sender, local=True)
+    service = WebhookService(away, world.clock, world.ids, world.secrets.sealer(), lambda: world.sender)
     left = iter([100.0, 100.0, 100.0, 100.0])
     with pytest.raises(UnavailableError):
         service.retry_failed(lambda: next(left, 5.0), poll_s=0.01)

@@ -12,7 +12,7 @@ from cardwright.kernel.errors import ConflictError, InvalidFieldsError, NotFound
 from cardwright.kernel.signatures import verify
 from cardwright.platform.postgres import Actor
 from cardwright.webhooks.rules import Scope, SubscriptionStatus
-from cardwright.webhooks.service import NewSubscription, WebhookService
+from cardwright.webhooks.service import NewSubscription, WebhookSubscriptions
 from tests.fakes.webhook_world import NOW, WebhookWorld, answer, fails
 
 URL = "http://127.0.0.1:9/hook"
@@ -115,8 +115,8 @@ def test_a_card_filter_names_cards_of_the_caller(world: WebhookWorld) -> None:
         def unknown_cards(self, _actor: Actor, card_ids: Sequence[UUID]) -> list[UUID]:
             return list(card_ids[1:])
 
-    service = WebhookService(
-        world.app, world.clock, world.ids, world.secrets.sealer(), lambda: world.sender, local=True, cards=Cards()
+    service = WebhookSubscriptions(
+        world.app, world.clock, world.ids, world.secrets.sealer(), local=True, cards=Cards()
     )
     wanted = NewSubscription(URL, ["card.created"], [world.ids.new(), world.ids.new()])
     with pytest.raises(InvalidFieldsError) as refusal:

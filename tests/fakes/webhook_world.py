@@ -20,7 +20,7 @@ from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Actor
 from cardwright.webhooks.ports import Sender
 from cardwright.webhooks.rules import Subscription
-from cardwright.webhooks.service import NewSubscription, WebhookService, WebhookWorker
+from cardwright.webhooks.service import NewSubscription, WebhookService, WebhookSubscriptions, WebhookWorker
 from tests.fakes.card_world import as_role
 from tests.fakes.sealer import HeldSecrets
 
@@ -86,9 +86,9 @@ class WebhookWorld:
         self.secrets = HeldSecrets()
         sealer = self.secrets.sealer()
         self.app, self.worker_database = as_role(url, "app"), as_role(url, "worker")
-        self.subscriptions = WebhookService(self.app, self.clock, self.ids, sealer, _nobody, local=True)
+        self.subscriptions = WebhookSubscriptions(self.app, self.clock, self.ids, sealer, local=True)
         used: Sender = sender or self.sender
-        self.deliveries = WebhookService(self.worker_database, self.clock, self.ids, sealer, lambda: used, local=True)
+        self.deliveries = WebhookService(self.worker_database, self.clock, self.ids, sealer, lambda: used)
         self.worker = WebhookWorker(self.deliveries)
 
     def close(self) -> None:
@@ -181,7 +181,3 @@ class WebhookWorld:
         """The one delivery of an event."""
         (row,) = self.sql("SELECT * FROM webhook_deliveries WHERE event_id = %s", event.event_id)
         return row
-
-
-def _nobody() -> Sender:
-    raise AssertionError("the API posts nothing")

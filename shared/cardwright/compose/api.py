@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from cardwright.transactions.service.inbound import ProcessorEvents
     from cardwright.transactions.service.life import TransactionLife
     from cardwright.transactions.service.parked import ParkedEvents
-    from cardwright.webhooks.ports import Sender
-    from cardwright.webhooks.service import WebhookService
+    from cardwright.webhooks.service import WebhookSubscriptions
 
 
 class Api(CardRoot):
@@ -204,20 +203,8 @@ class Api(CardRoot):
         return SettlementDesk(self.database, self.clock)
 
     @cached_property
-    def webhooks(self) -> "WebhookService":
+    def webhooks(self) -> "WebhookSubscriptions":
         """Webhook subscriptions."""
-        from cardwright.webhooks.service import WebhookService
+        from cardwright.webhooks.service import WebhookSubscriptions
 
-        return WebhookService(
-            self.database,
-            self.clock,
-            self.ids,
-            self.sealer,
-            self._no_sender,
-            local=self.settings.local,
-            cards=self.cards,
-        )
-
-    @staticmethod
-    def _no_sender() -> "Sender":
-        raise BrokenInvariantError("endpoints do not post webhooks; the workers do")
+        return WebhookSubscriptions(self.database, self.clock, self.ids, self.sealer, local=self.settings.local, cards=self.cards)

@@ -136,7 +136,7 @@ class Workers(CardRoot):
         """Sends events to subscriptions."""
         from cardwright.webhooks.service import WebhookService
 
-        return WebhookService(self.database, self.clock, self.ids, self.sealer, lambda: self.egress, local=self.settings.local)
+        return WebhookService(self.database, self.clock, self.ids, self.sealer, lambda: self.egress)
 
     @cached_property
     def webhook_worker(self) -> "WebhookWorker":

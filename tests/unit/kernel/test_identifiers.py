@@ -17,9 +17,12 @@ ENTROPY = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 
 
 def test_the_example_of_rfc_9562_is_met() -> None:
-    # Appendix A.6: 2022-02-22T19:22:22.000Z, rand_a 0xCC3, rand_b 0x18C4DC0C0C07398F.
+    # Appendix A.6: 2022-02-22T19:22:22.000Z, rand_b 0x18C4DC0C0C07398F; its rand_a is random, ours the time's fraction.
     entropy = bytes.fromhex("0cc3" + "18c4dc0c0c07398f")
-    assert str(uuid7(datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC), entropy)) == "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+    moment = datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
+    assert str(uuid7(moment, entropy)) == "017f22e2-79b0-7000-98c4-dc0c0c07398f"
+    # Section 6.2, method 3: half a millisecond is half of the 12 bits.
+    assert str(uuid7(moment + timedelta(microseconds=500), entropy)) == "017f22e2-79b0-7800-98c4-dc0c0c07398f"
 
 
 @given(MOMENTS, ENTROPY)
@@ -30,8 +33,8 @@ def test_version_variant_and_time_are_in_their_places(moment: datetime, entropy:
 
 
 @given(MOMENTS, ENTROPY, ENTROPY)
-def test_a_later_millisecond_sorts_later(moment: datetime, first: bytes, second: bytes) -> None:
-    assert uuid7(moment, first) < uuid7(moment + timedelta(milliseconds=1), second)
+def test_a_later_microsecond_sorts_later(moment: datetime, first: bytes, second: bytes) -> None:
+    assert uuid7(moment, first) < uuid7(moment + timedelta(microseconds=1), second)
 
 
 def test_the_zone_of_the_time_does_not_matter_and_entropy_is_counted() -> None:

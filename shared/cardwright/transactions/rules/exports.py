@@ -131,8 +131,8 @@ def will_fit(first_page: str, rows: int) -> bool:
 
 
 def ceiling(moment: datetime) -> UUID:
-    """The first id that is later than every transaction's until this moment, to the millisecond."""
-    return ids.uuid7(moment + timedelta(milliseconds=1), bytes(ids.ENTROPY_BYTES))
+    """The first id that is later than every transaction's until this moment, to the microsecond."""
+    return ids.uuid7(moment + timedelta(microseconds=1), bytes(ids.ENTROPY_BYTES))
 
 
 def next_try(tries: int, now: datetime) -> datetime | None:

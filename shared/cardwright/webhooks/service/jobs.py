@@ -1,4 +1,4 @@
-"""The two kinds of posts: a delivery of an event, and the verification of a URL."""
+"""The post that delivers an event, and what posts work with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from cardwright.kernel.secret import Secret
 from cardwright.platform.ids import IdSource, random_bytes
 from cardwright.platform.keys import Sealer
 from cardwright.platform.postgres import Actor, Database, Transaction
-from cardwright.webhooks import rules, store
-from cardwright.webhooks.rules import DeliveryStatus, SubscriptionStatus
+from cardwright.webhooks import rules
+from cardwright.webhooks.rules import DeliveryStatus
 from cardwright.webhooks.service.posting import Posted, Poster
+from cardwright.webhooks.store import deliveries as store
+from cardwright.webhooks.store import subscriptions
 
 WORKER = Actor(None, "system")
 
@@ -94,14 +96,14 @@ class DeliveryJob:
         )
         status = DeliveryStatus.DELIVERED if delivered else DeliveryStatus.FAILED if again is None else DeliveryStatus.PENDING
         with self._tools.database.transaction(WORKER) as tx:
-            health = store.lock_health(tx, lease.user_id, lease.subscription_id)
+            health = subscriptions.lock_health(tx, lease.user_id, lease.subscription_id)
             if health is None or not store.record_attempt(tx, lease, attempt, status, again, now):
                 return
             after = rules.learn(health, delivered=delivered, spent=again is None, gone=gone, latency_ms=posted.latency_ms)
             if after == health:
                 return
             detail = posted.outcome if after.status is not health.status else None
-            store.save_health(tx, lease.user_id, lease.subscription_id, after, detail, now)
+            subscriptions.save_health(tx, lease.user_id, lease.subscription_id, after, detail, now)
             if detail is not None:
                 store.cancel_pending(tx, lease.user_id, lease.subscription_id, now)
                 self._tools.note(tx, lease.subscription_id, "webhook.disabled", status=after.status.value, cause=detail)
@@ -110,44 +112,6 @@ class DeliveryJob:
         """Leave the delivery to the schedule."""
         with self._tools.database.transaction(WORKER) as tx:
             store.release(tx, self._lease)
-
-
-class VerificationJob:
-    """Asks a new URL whether it wants our events: it must answer the challenge."""
-
-    def __init__(self, tools: Tools, subscription: rules.Subscription, message_id: UUID) -> None:
-        self._tools = tools
-        self._subscription = subscription
-        self._message_id = message_id
-        self._challenge = random_bytes(24).hex()
-
-    @property
-    def subscription_id(self) -> UUID:
-        """Whose receiver it goes to."""
-        return self._subscription.subscription_id
-
-    def post(self) -> Posted | None:
-        """Send the challenge, signed."""
-        wanted = self._subscription
-        return self._tools.poster.post(
-            wanted.url,
-            lambda: self._tools.secrets(wanted.user_id, wanted.subscription_id, wanted.secrets_sealed),
-            self._message_id,
-            rules.compact({"type": "webhook.verification", "challenge": self._challenge}),
-        )
-
-    def record(self, posted: Posted) -> None:
-        """Make the subscription ACTIVE or VERIFICATION_FAILED, unless it has changed meanwhile."""
-        met = posted.status_code is not None and rules.challenge_met(posted.status_code, posted.body, self._challenge)
-        status = SubscriptionStatus.ACTIVE if met else SubscriptionStatus.VERIFICATION_FAILED
-        detail = "verified" if met else "challenge_not_met" if posted.outcome == "delivered" else posted.outcome
-        with self._tools.database.transaction(WORKER) as tx:
-            if store.set_verified(tx, self._subscription, status, detail, self._tools.clock.now()):
-                action = "webhook.verified" if met else "webhook.verification_failed"
-                self._tools.note(tx, self.subscription_id, action, status=status.value, cause=detail)
-
-    def release(self) -> None:
-        """Nothing is held: the message comes again."""
 
 
 def _jitter() -> float:

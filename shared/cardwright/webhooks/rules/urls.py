@@ -1,0 +1,58 @@
+"""URLs we post to."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from cardwright.kernel.errors import FieldError
+
+URL_LENGTH_MAX = 2048
+
+_PORTS = frozenset({None, 443, 8443})
+_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+# Names that never lead to the public Internet (RFC 6761, RFC 6762, RFC 7686, RFC 8375, ICANN resolution on .internal).
+_PRIVATE_SUFFIXES = frozenset("localhost local internal invalid onion".split())
+_URL_DETAILS = {
+    "url_invalid": f"A URL is ASCII without spaces, backslashes or fragment, at most {URL_LENGTH_MAX} characters.",
+    "url_not_https": "A webhook URL starts with https://.",
+    "url_has_credentials": "A webhook URL holds no user name or password.",
+    "url_host_not_allowed": "The host is a public DNS name, written in ASCII.",
+    "url_port_not_allowed": "The port is 443 or 8443.",
+}
+_PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
+
+
+def check_url(url: str, *, local: bool) -> FieldError | None:
+    """Why we would not post to this URL, or None. On the local stage this machine is allowed, over http and at any port.
+
+    Only plain DNS names are taken: no addresses, no other alphabets, no user info. Names that lead to private addresses
+    are found when we connect.
+    """
+    code = "url_invalid"
+    if 1 <= len(url) <= URL_LENGTH_MAX and _PRINTABLE.fullmatch(url) and "\\" not in url and "#" not in url:
+        try:
+            parts = urlsplit(url)
+            code = _url_code(parts, parts.port, local)
+        except ValueError:
+            code = "url_invalid"
+    return FieldError("url", code, _URL_DETAILS[code]) if code else None
+
+
+def _url_code(parts: SplitResult, port: int | None, local: bool) -> str:
+    host = _host(parts)
+    ours = local and host in _LOOPBACK_HOSTS
+    allowed_schemes = ("https", "http") if ours else ("https",)
+    if parts.scheme not in allowed_schemes or not parts.netloc:
+        return "url_not_https"
+    if "@" in parts.netloc:
+        return "url_has_credentials"
+    if not ours and (not _HOST.fullmatch(host) or len(host) > 253 or host.rpartition(".")[2] in _PRIVATE_SUFFIXES):
+        return "url_host_not_allowed"
+    if parts.netloc.endswith(":") or port == 0 or not (ours or port in _PORTS):
+        return "url_port_not_allowed"
+    return ""
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.netloc.lower()
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]

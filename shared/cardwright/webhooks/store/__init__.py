@@ -1,0 +1,1 @@
+"""SQL of webhooks, a module a subject: subscriptions, deliveries."""
