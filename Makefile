@@ -9,7 +9,7 @@ SETUP_PYTHON := $(PYTHON)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test up down reset check fmt openapi bench bench-long lock
+.PHONY: help setup demo test up down reset redrive check fmt openapi bench bench-long lock
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ reset: setup ## stop the stack and delete its data (.local/)
 test: setup ## run every test, with coverage, on servers of its own
 	@mkdir -p build/coverage
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage/coverage.xml $(ARGS)
+
+redrive: setup ## give the dead letters of a queue of the running stack back to it (QUEUE=events or notifications)
+	@$(PY) -m local.redrive $(or $(QUEUE),events) $(ARGS)
 
 check: setup ## lint, format, types, import contracts, house tests, CDK synth, OpenAPI
 	@echo "== ruff" && $(PY) -m ruff check .

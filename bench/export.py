@@ -44,7 +44,7 @@ INSERT INTO card_transactions (
     card_id, transaction_id, user_id, authorization_id, root_authorization_id, type, status, reason, amount, approved_amount,
     held_amount, currency, merchant_category, detail, request_digest, config_version, day_start, month_start, decided_at,
     chain_seq, chain_hash)
-SELECT %(card_id)s, (lpad(to_hex(%(last_ms)s - (%(count)s - n) * 1000), 12, '0') || '7' || lpad(to_hex(n %% 4096), 3, '0')
+SELECT %(card_id)s, (lpad(to_hex(%(last_ms)s - (%(count)s - n) * 1000), 12, '0') || '7000'
     || '8' || lpad(to_hex(n), 15, '0'))::uuid, %(user_id)s, 'auth_' || md5(n::text), 'auth_' || md5(n::text), 'authorization',
     'AUTHORIZED', 'approved', n %% 10000 / 100.0, n %% 10000 / 100.0, n %% 10000 / 100.0, 'USD',
     (ARRAY['5411', '5812', '5942', '4111'])[n %% 4 + 1],

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import authorization, cards
+from bench import authorization, cards, webhooks
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"authorization": authorization.measure, "cards": cards.measure}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "authorization": authorization.measure,
+    "cards": cards.measure,
+    "webhooks": webhooks.measure,
+}
 RESULTS = Path(__file__).parents[1] / "build" / "bench"
 
 

@@ -6,6 +6,7 @@ from functions.cards import routes as cards
 from functions.identity import routes as identity
 from functions.kyc import routes as kyc
 from functions.ledger import routes as ledger
+from functions.notifications import routes as notifications
 from functions.operations import routes as operations
 from functions.outbox import routes as outbox
 from functions.programs import routes as programs
@@ -25,6 +26,7 @@ CATALOGUE: tuple[Row, ...] = (
     *vault.ROWS,
     *authorizations.ROWS,
     *webhooks.ROWS,
+    *notifications.ROWS,
     *outbox.ROWS,
     *operations.ROWS,
 )

@@ -13,6 +13,7 @@ from cardwright.kernel.rows import Http, Url
 from cardwright.outbox.rules import API_VERSION
 from functions.authorizations.shapes import AuthorizationIn
 from functions.catalogue import CATALOGUE
+from functions.openapi_events import add_events, without_events
 from functions.openapi_files import OPENAPI_3_0, OPENAPI_3_1
 
 FILES = {"3.1": OPENAPI_3_1, "3.0": OPENAPI_3_0}
@@ -23,7 +24,7 @@ _DESCRIPTION = (
 
 
 def document() -> dict[str, Any]:
-    """OpenAPI 3.1 of every Http row, and of the authorization Function URL."""
+    """OpenAPI 3.1 of every Http row, of the authorization Function URL, and of the events we send."""
     routes: list[APIRoute] = []
     for row in CATALOGUE:
         if isinstance(row, Http):
@@ -45,6 +46,7 @@ def document() -> dict[str, Any]:
     for row in CATALOGUE:
         if isinstance(row, Url):
             made["paths"][row.full_path] = {"post": _signed_operation(row, schemas)}
+    add_events(made)
     made["paths"] = dict(sorted(made["paths"].items()))
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     return made
@@ -129,11 +131,16 @@ def downgrade(value: Any) -> Any:
     return schema
 
 
+def older_dialect(newest: dict[str, Any]) -> dict[str, Any]:
+    """The document as OpenAPI 3.0.3, without what that cannot tell."""
+    older: dict[str, Any] = downgrade(without_events(newest))
+    return {**older, "openapi": "3.0.3"}
+
+
 def rendered() -> dict[str, str]:
     """Both documents as text by version."""
     newest = document()
-    older = downgrade(newest)
-    older["openapi"] = "3.0.3"
+    older = older_dialect(newest)
     return {version: json.dumps(made, indent=1, ensure_ascii=False) + "\n" for version, made in (("3.1", newest), ("3.0", older))}
 
 

@@ -18,6 +18,7 @@ from infra.data import DataStack
 from infra.functions import FunctionsStack, Surroundings
 from infra.handles import Platform
 from infra.keys import KeysStack
+from infra.naming import alias_arn
 from infra.network import NetworkStack
 from infra.objects import ObjectsStack
 from infra.queues import QueuesStack
@@ -25,6 +26,7 @@ from infra.secrets import SecretsStack
 from infra.stages import PLACEHOLDER_ACCOUNT, Stage
 
 MIGRATIONS = "migrations"
+WEBHOOK_SENDER = "send_webhook"
 # CDK would tag it, CloudFormation's schema says no.
 _UNTAGGED = ["AWS::RDS::DBProxyTargetGroup"]
 
@@ -89,6 +91,7 @@ def assemble(scope: Construct, stage: Stage, rows: Sequence[Row], *, layer: pack
             exports=objects.exports_handle,
             database=data.database,
             cache=data.cache,
+            webhook_sender=_webhook_sender(stage, rows),
         ),
         storage_key=keys.storage,
         alarms=alarms,
@@ -109,6 +112,14 @@ def assemble(scope: Construct, stage: Stage, rows: Sequence[Row], *, layer: pack
     stacks["api"] = api
     _tag(stage, stacks)
     return Assembled(stage, stacks)
+
+
+def _webhook_sender(stage: Stage, rows: Sequence[Row]) -> str:
+    """ARN of the function that posts to subscribers. Raises ValueError when the catalogue has none."""
+    for row in rows:
+        if row.name == WEBHOOK_SENDER:
+            return alias_arn(stage, row)
+    raise ValueError(f"no row of the catalogue is called {WEBHOOK_SENDER!r}")
 
 
 def _run_migrations(stack: FunctionsStack | None, data: DataStack) -> None:

@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from cardwright.kernel import environment as names
 from cardwright.kernel.rows import Capability, Queue, Row
 from infra.handles import Platform, SecretHandle
-from infra.stages import MAILTO, SES, Party, Stage
+from infra.stages import LISTED, MAILTO, SES, Party, Stage
 
 
 class Group(StrEnum):
@@ -20,6 +20,7 @@ class Group(StrEnum):
     CACHE = "cache"
     ENDPOINTS = "endpoints"
     INTERNET = "internet"
+    OUTBOUND = "outbound"
 
 
 class Service(StrEnum):
@@ -29,6 +30,7 @@ class Service(StrEnum):
     SECRETS = "secretsmanager"
     QUEUES = "sqs"
     OBJECTS = "s3"
+    FUNCTIONS = "lambda"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ REACH: Mapping[Capability, Reach] = {
     Capability.MAC_KEY: _KMS,
     Capability.SEALING_SECRET: _SECRET,
     Capability.EVENT_QUEUE: Reach(frozenset({Group.ENDPOINTS}), frozenset({Service.QUEUES})),
+    Capability.DEAD_LETTERS: Reach(frozenset({Group.ENDPOINTS}), frozenset({Service.QUEUES})),
     Capability.EXPORTS: Reach(frozenset({Group.ENDPOINTS}), frozenset({Service.OBJECTS})),
     # A link is signed where it is made, and asked for by whoever holds it.
     Capability.EXPORT_LINKS: Reach(),
@@ -64,7 +67,9 @@ REACH: Mapping[Capability, Reach] = {
     Capability.KYC: _PARTY,
     Capability.KYC_INBOUND: _SECRET,
     Capability.MESSAGES: _PARTY,
-    Capability.INTERNET: Reach(frozenset({Group.INTERNET})),
+    Capability.MESSAGES_INBOUND: _SECRET,
+    Capability.WEBHOOK_SENDER: Reach(frozenset({Group.ENDPOINTS}), frozenset({Service.FUNCTIONS})),
+    Capability.INTERNET: Reach(frozenset({Group.OUTBOUND})),
 }
 
 # Which secret a capability reads; its variable (the one that ends in _SECRET) holds the name.
@@ -75,16 +80,24 @@ SECRETS: Mapping[Capability, str] = {
     Capability.KYC: "kyc-api",
     Capability.KYC_INBOUND: "kyc-inbound",
     Capability.MESSAGES: "messages-api",
+    Capability.MESSAGES_INBOUND: "messages-inbound",
 }
 EVENT_QUEUE = "events"
+NOTIFICATION_QUEUE = "notifications"
 # libpq looks for authorities in one file: Amazon Linux's for the proxy (a public authority), our copy of RDS's for the cluster.
 PROXY_AUTHORITIES = "/etc/pki/tls/certs/ca-bundle.crt"
 CLUSTER_AUTHORITIES = "/var/task/certificates/rds.pem"
 
 
 def groups(needs: Iterable[Capability]) -> frozenset[Group]:
-    """Security groups of a function with these needs; none means that it stands outside the network."""
-    return frozenset(group for need in needs for group in REACH[need].groups)
+    """Security groups of a function with these needs; none means that it stands outside the network.
+
+    Raises ValueError when a function that posts to strangers' URLs asks for anything else.
+    """
+    found = frozenset(group for need in needs for group in REACH[need].groups)
+    if Group.OUTBOUND in found and len(found) > 1:
+        raise ValueError(f"who posts to strangers' URLs reaches nothing else, and not {', '.join(sorted(found))}")
+    return found
 
 
 def services(needs: Iterable[Capability]) -> frozenset[Service]:
@@ -117,7 +130,8 @@ def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, 
         Capability.SIGNING_KEY: (",".join(keys.signing),),
         Capability.SIGNING_PUBLIC_KEY: (",".join(keys.signing),),
         Capability.SEALING_SECRET: (secret[Capability.SEALING_SECRET],),
-        Capability.EVENT_QUEUE: (platform.queues[EVENT_QUEUE].url,),
+        Capability.EVENT_QUEUE: (platform.queues[EVENT_QUEUE].url, platform.queues[NOTIFICATION_QUEUE].url),
+        Capability.DEAD_LETTERS: (platform.queues[EVENT_QUEUE].url, platform.queues[NOTIFICATION_QUEUE].url),
         Capability.EXPORTS: (platform.exports.name,),
         Capability.EXPORT_LINKS: (platform.exports.name,),
         Capability.PROCESSOR: party(Capability.PROCESSOR, stage.processor),
@@ -125,6 +139,8 @@ def _values(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[str, 
         Capability.KYC: party(Capability.KYC, stage.kyc),
         Capability.KYC_INBOUND: (secret[Capability.KYC_INBOUND],),
         Capability.MESSAGES: party(Capability.MESSAGES, stage.messages),
+        Capability.MESSAGES_INBOUND: (secret[Capability.MESSAGES_INBOUND],),
+        Capability.WEBHOOK_SENDER: (platform.webhook_sender,),
         Capability.INTERNET: (),
     }
 
@@ -145,19 +161,34 @@ def variables(row: Row, platform: Platform, stage: Stage) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Actions on resources, under conditions."""
+    """Actions on resources, under conditions; or with `other_than` on what is none of those resources."""
 
     actions: frozenset[str]
-    resources: tuple[str, ...]
+    resources: tuple[str, ...] = ()
     conditions: Mapping[str, Mapping[str, str]] | None = None
+    other_than: tuple[str, ...] = ()
 
     def statement(self) -> iam.PolicyStatement:
         """As a statement of a policy."""
-        return iam.PolicyStatement(actions=sorted(self.actions), resources=list(self.resources), conditions=self.conditions)
+        return iam.PolicyStatement(
+            actions=sorted(self.actions),
+            resources=list(self.resources) or None,
+            not_resources=list(self.other_than) or None,
+            conditions=self.conditions,
+        )
 
 
 _ENVELOPE = frozenset({"kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt"})
 _CONSUME = frozenset({"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"})
+_REDRIVE = frozenset(
+    {
+        "sqs:StartMessageMoveTask",
+        "sqs:ListMessageMoveTasks",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+    }
+)
 _SHA_256_MAC = {"StringEquals": {"kms:MacAlgorithm": "HMAC_SHA_256"}}
 _RS256 = {"StringEquals": {"kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_256"}}
 
@@ -182,14 +213,21 @@ def _connect(stage: Stage, resource_id: str, user: str) -> tuple[Grant, ...]:
 
 
 def _send(platform: Platform, stage: Stage) -> tuple[Grant, ...]:
-    """Messages go through SES in the role's own name, or to a party that knows us by a secret."""
-    if stage.messages.adapter != SES:
-        return _read_secret(platform.secrets[SECRETS[Capability.MESSAGES]], platform, stage)
+    """Messages go through SES in the role's own name, or to parties that know us by a secret; listed ones may be either."""
+    known = _read_secret(platform.secrets[SECRETS[Capability.MESSAGES]], platform, stage)
+    if stage.messages.adapter not in (SES, LISTED):
+        return known
     sender = stage.messages.url.removeprefix(MAILTO)
-    identities = f"arn:aws:ses:{stage.region}:{stage.account}:identity"
-    # SES may know the sender as an address or as a domain.
-    on = [f"{identities}/{sender}", f"{identities}/{sender.split('@')[1]}"]
-    return (_allow("ses:SendEmail", on=on, when={"StringEquals": {"ses:FromAddress": sender}}),)
+    ours = f"arn:aws:ses:{stage.region}:{stage.account}"
+    # SES may know the sender as an address or as a domain. Bounces are told of through the set of the stage's name.
+    on = [f"{ours}:identity/{sender}", f"{ours}:identity/{sender.split('@')[1]}"]
+    named = {"StringEquals": {"ses:FromAddress": sender}}
+    if stage.messages.adapter == SES:
+        return (_allow("ses:SendEmail", on=on, when=named),)
+    mail = _allow("ses:SendEmail", on=[*on, f"{ours}:configuration-set/{stage.prefix}"], when=named)
+    # A telephone number is no resource: what is left out are topics, the only resources this action knows.
+    texts = Grant(frozenset({"sns:Publish"}), other_than=("arn:aws:sns:*:*:*",))
+    return (*known, mail, texts)
 
 
 def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant, ...]]:
@@ -213,7 +251,13 @@ def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant
         ),
         Capability.SIGNING_PUBLIC_KEY: (_allow("kms:GetPublicKey", on=keys.signing),),
         Capability.EVENT_QUEUE: (
-            _allow("sqs:SendMessage", on=[platform.queues[EVENT_QUEUE].arn]),
+            _allow("sqs:SendMessage", on=[platform.queues[name].arn for name in (EVENT_QUEUE, NOTIFICATION_QUEUE)]),
+            _allow("kms:GenerateDataKey", "kms:Decrypt", on=[keys.storage], when=_through("sqs", stage)),
+        ),
+        # A move runs in the name of who starts it: it reads and deletes there, and sends here.
+        Capability.DEAD_LETTERS: (
+            Grant(_REDRIVE, tuple(queue.dead_arn for _, queue in sorted(platform.queues.items()))),
+            _allow("sqs:SendMessage", "sqs:GetQueueAttributes", on=[queue.arn for _, queue in sorted(platform.queues.items())]),
             _allow("kms:GenerateDataKey", "kms:Decrypt", on=[keys.storage], when=_through("sqs", stage)),
         ),
         # Parts are encrypted under the bucket's key, and read again when an upload is taken on by another run.
@@ -226,6 +270,7 @@ def _grants(platform: Platform, stage: Stage) -> Mapping[Capability, tuple[Grant
             _allow("s3:GetObject", on=[exported_objects(platform)]),
             _allow("kms:Decrypt", on=[keys.storage], when=_through("s3", stage)),
         ),
+        Capability.WEBHOOK_SENDER: (_allow("lambda:InvokeFunction", on=[platform.webhook_sender]),),
         Capability.INTERNET: (),
     }
 

@@ -1,7 +1,7 @@
 """Catalogue row -> Lambda: role, function, published version and alias, log group, alarm, and what starts it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -32,11 +32,14 @@ SECRETS_PORT = 2773
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A figure that a function tells and that ought to be zero."""
+    """A figure that a function tells and that ought not to be above a value (zero) for so many of its periods (of an hour)."""
 
     name: str
     metric: str
     description: str
+    above: float = 0
+    period: cdk.Duration = field(default_factory=lambda: cdk.Duration.hours(1))
+    periods: int = 1
 
 
 FINDINGS: Mapping[str, tuple[Finding, ...]] = {
@@ -64,6 +67,16 @@ FINDINGS: Mapping[str, tuple[Finding, ...]] = {
             "UnansweredUnreadable",
             "UnansweredUnreadable",
             "Somebody else writes into Valkey: entries of unanswered authorizations that are not ours",
+        ),
+    ),
+    "retry_webhook_deliveries": (
+        Finding(
+            "WebhooksLate",
+            "WebhookOldestEventAgeSeconds",
+            "A webhook has been due for over fifteen minutes and nobody attempts it: GET /admin/deliveries",
+            above=900,
+            period=cdk.Duration.minutes(5),
+            periods=2,
         ),
     ),
 }
@@ -195,7 +208,10 @@ class FunctionsStack(cdk.Stack):
         if not groups:
             return {}
         network = self._around.network
-        subnets = network.egress_subnets if Group.INTERNET in groups else network.app_subnets
+        if Group.OUTBOUND in groups:
+            subnets = network.outbound_subnets
+        else:
+            subnets = network.egress_subnets if Group.INTERNET in groups else network.app_subnets
         return {
             "vpc": network.vpc,
             "vpc_subnets": ec2.SubnetSelection(subnets=subnets.subnets),
@@ -233,7 +249,7 @@ class FunctionsStack(cdk.Stack):
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snapshot else None,
-            reserved_concurrent_executions=(row.reserved_concurrency or None) if isinstance(row, Url) else None,
+            reserved_concurrent_executions=(row.reserved_concurrency or None) if isinstance(row, Url | Task) else None,
             params_and_secrets=self._secrets_extension() if extension else None,
             **self._placement(row),  # type: ignore[arg-type]  # keyword arguments of one call, in one table
         )
@@ -318,9 +334,10 @@ class FunctionsStack(cdk.Stack):
                 found.name,
                 self._around.alarms,
                 metric=cloudwatch.Metric(
-                    namespace="Cardwright", metric_name=found.metric, period=cdk.Duration.hours(1), statistic="Maximum"
+                    namespace="Cardwright", metric_name=found.metric, period=found.period, statistic="Maximum"
                 ),
-                above=0,
+                above=found.above,
+                periods=found.periods,
                 description=found.description,
             )
         if isinstance(row, Url):

@@ -25,10 +25,11 @@ class SecretHandle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueHandle:
-    """Where a queue is."""
+    """Where a queue is, and where what its consumer gives up goes."""
 
     url: str
     arn: str
+    dead_arn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +74,5 @@ class Platform:
     exports: BucketHandle
     database: DatabaseHandle
     cache: CacheHandle
+    # ARN of the alias of the function that posts to subscribers.
+    webhook_sender: str

@@ -62,7 +62,7 @@ class KeysStack(cdk.Stack):
         )
 
     def _let_services_use_storage_key(self) -> None:
-        """CloudWatch Logs and alarms use a key in their own name, each for this account's resources only."""
+        """CloudWatch Logs, alarms and topics use a key in their own name, each for this account's resources only."""
         logs = f"arn:aws:logs:{self._stage.region}:{self._stage.account}:log-group:*"
         self.storage.add_to_resource_policy(
             iam.PolicyStatement(
@@ -80,5 +80,24 @@ class KeysStack(cdk.Stack):
                 actions=["kms:Decrypt", "kms:GenerateDataKey"],
                 resources=["*"],
                 conditions={"StringEquals": {"aws:SourceAccount": self._stage.account}},
+            )
+        )
+        topics = f"arn:aws:sns:{self._stage.region}:{self._stage.account}:*"
+        self.storage.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Topics",
+                principals=[iam.ServicePrincipal("sns.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
+                conditions={"ArnLike": {"aws:SourceArn": topics}},
+            )
+        )
+        # As SES's guide has it, without a condition: whom SES publishes for is the topic's policy to say.
+        self.storage.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Mail",
+                principals=[iam.ServicePrincipal("ses.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
             )
         )

@@ -1,4 +1,4 @@
-"""The network: four kinds of subnets, security groups that open one way each, and endpoints of the services functions call."""
+"""The network: five kinds of subnets, security groups that open one way each, and endpoints of the services functions call."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -7,6 +7,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra.acknowledgements import Acknowledged, acknowledge
 from infra.capabilities import Group, Service
 from infra.naming import pascal
 from infra.stages import Stage
@@ -15,19 +16,27 @@ POSTGRES = 5432
 # A serverless cache answers writes on the first port and reads from replicas on the second.
 VALKEY = (6379, 6380)
 HTTPS = 443
+# Where subscribers may receive webhooks: as cardwright.webhooks.rules and cardwright.platform.egress take them.
+WEBHOOK_PORTS = (443, 8443)
+RANGE = "10.20.0.0/16"
+# Whatever this network is ever joined to (peers, transit gateways, on-premises lines) has addresses of these ranges.
+PRIVATE_RANGES = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+_ANSWERS = (1024, 65535)
 
 _SERVICES = {
     Service.KMS: ec2.InterfaceVpcEndpointAwsService.KMS,
     Service.SECRETS: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
     Service.QUEUES: ec2.InterfaceVpcEndpointAwsService.SQS,
     Service.OBJECTS: ec2.InterfaceVpcEndpointAwsService.S3,
+    Service.FUNCTIONS: ec2.InterfaceVpcEndpointAwsService.LAMBDA_,
 }
 
 _RESOLVERS = {Service.OBJECTS: ec2.VpcEndpointPrivateDnsOnlyForInboundResolverEndpoint.ALL_RESOLVERS}
 
 
 class NetworkStack(cdk.Stack):
-    """Subnets: public (NAT only), egress (functions that call outside), app (no way out), data (databases, no way out)."""
+    """Subnets: public (NAT only), egress (functions that call outside), app (no way out), data (databases, no way out),
+    outbound (who posts to strangers' URLs: the Internet, and no way to the other subnets)."""
 
     def __init__(self, scope: Construct, stage: Stage, env: cdk.Environment, storage_key: kms.IKey) -> None:
         super().__init__(
@@ -44,6 +53,7 @@ class NetworkStack(cdk.Stack):
         self.vpc = self._vpc()
         self.app_subnets = self.vpc.select_subnets(subnet_group_name="app")
         self.egress_subnets = self.vpc.select_subnets(subnet_group_name="egress")
+        self.outbound_subnets = self.vpc.select_subnets(subnet_group_name="outbound")
         self.data_subnets = self.vpc.select_subnets(subnet_group_name="data")
         self.groups = {group: self._group(f"Function{pascal(group)}", f"Functions: {group}") for group in Group}
         self.proxy_group = self._group("Proxy", "RDS Proxy")
@@ -51,6 +61,7 @@ class NetworkStack(cdk.Stack):
         self.cache_group = self._group("Cache", "Cache")
         self._endpoint_group = self._group("Endpoints", "Service endpoints")
         self._open_ways()
+        self._shut_in()
         self._endpoints()
         self._flow_logs(storage_key)
 
@@ -62,7 +73,7 @@ class NetworkStack(cdk.Stack):
             self,
             "Vpc",
             vpc_name=self._stage.prefix,
-            ip_addresses=ec2.IpAddresses.cidr("10.20.0.0/16"),
+            ip_addresses=ec2.IpAddresses.cidr(RANGE),
             availability_zones=self._stage.availability_zones,
             nat_gateways=self._stage.nat_gateways,
             restrict_default_security_group=True,
@@ -71,6 +82,8 @@ class NetworkStack(cdk.Stack):
                 subnets("egress", ec2.SubnetType.PRIVATE_WITH_EGRESS, 22),
                 subnets("app", ec2.SubnetType.PRIVATE_ISOLATED, 22),
                 subnets("data", ec2.SubnetType.PRIVATE_ISOLATED, 25),
+                # Last, so that the ranges of the others stay as they were deployed.
+                subnets("outbound", ec2.SubnetType.PRIVATE_WITH_EGRESS, 24),
             ],
         )
 
@@ -87,6 +100,46 @@ class NetworkStack(cdk.Stack):
             self.groups[Group.CACHE].connections.allow_to(self.cache_group, ec2.Port.tcp(port), "functions to the cache")
         self.groups[Group.ENDPOINTS].connections.allow_to(self._endpoint_group, https, "functions to AWS services")
         self.groups[Group.INTERNET].add_egress_rule(ec2.Peer.any_ipv4(), https, "outside parties, by HTTPS only")
+        for port in WEBHOOK_PORTS:
+            self.groups[Group.OUTBOUND].add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), "receivers of webhooks")
+
+    def _shut_in(self) -> None:
+        """What stands in `outbound` speaks with the Internet on the receivers' ports, and with no private address at all.
+
+        A network ACL judges by the far end's address and keeps no state: answers need a rule of their own. Names are still
+        resolved: what goes to the network's own resolver passes no ACL.
+        """
+        acl = ec2.NetworkAcl(self, "OutboundAcl", vpc=self.vpc, subnet_selection=_these(self.outbound_subnets))
+        inward, outward = ec2.TrafficDirection.INGRESS, ec2.TrafficDirection.EGRESS
+        number = 100
+        for private in PRIVATE_RANGES:
+            for way in (inward, outward):
+                self._entry(acl, number, way, ec2.AclTraffic.all_traffic(), ec2.Action.DENY, private)
+            number += 10
+        for port in WEBHOOK_PORTS:
+            self._entry(acl, number, outward, ec2.AclTraffic.tcp_port(port), ec2.Action.ALLOW)
+            number += 10
+        self._entry(acl, number, inward, ec2.AclTraffic.tcp_port_range(*_ANSWERS), ec2.Action.ALLOW)
+        reason = "Its first rules deny every private range: it only narrows what the security group opens."
+        acknowledge(acl, [Acknowledged("VPC3", reason)])
+
+    @staticmethod
+    def _entry(
+        acl: ec2.NetworkAcl,
+        number: int,
+        way: ec2.TrafficDirection,
+        traffic: ec2.AclTraffic,
+        action: ec2.Action,
+        far_end: str | None = None,
+    ) -> None:
+        acl.add_entry(
+            f"{pascal(way.name)}{number}",
+            rule_number=number,
+            direction=way,
+            traffic=traffic,
+            rule_action=action,
+            cidr=ec2.AclCidr.ipv4(far_end) if far_end else ec2.AclCidr.any_ipv4(),
+        )
 
     def _endpoints(self) -> None:
         """Functions reach AWS without leaving the network, and only this account's principals pass."""
@@ -120,6 +173,10 @@ class NetworkStack(cdk.Stack):
             removal_policy=cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
         self.vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(group))
+
+
+def _these(selected: ec2.SelectedSubnets) -> ec2.SubnetSelection:
+    return ec2.SubnetSelection(subnets=selected.subnets)
 
 
 def retention(days: int) -> logs.RetentionDays:

@@ -9,8 +9,9 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from cardwright.kernel.rows import Queue
+from infra import bounces
 from infra.alarms import AlarmsStack, alarm_on
-from infra.capabilities import EVENT_QUEUE
+from infra.capabilities import EVENT_QUEUE, NOTIFICATION_QUEUE
 from infra.handles import QueueHandle
 from infra.naming import pascal
 from infra.stages import Stage
@@ -40,8 +41,9 @@ class QueuesStack(cdk.Stack):
         self._key = storage_key
         self._alarms = alarms
         consumers = {row.queue: row for row in rows}
-        if EVENT_QUEUE not in consumers:
-            raise ValueError(f"no row of the catalogue consumes the queue {EVENT_QUEUE!r}")
+        for name in (EVENT_QUEUE, NOTIFICATION_QUEUE):
+            if name not in consumers:
+                raise ValueError(f"no row of the catalogue consumes the queue {name!r}")
         self.handles = {name: self._queue(row) for name, row in sorted(consumers.items())}
 
     def _queue(self, row: Queue) -> QueueHandle:
@@ -83,4 +85,6 @@ class QueuesStack(cdk.Stack):
             description=f"The oldest message of queue {row.queue} has waited for over five minutes",
             missing=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        return QueueHandle(url=queue.queue_url, arn=queue.queue_arn)
+        if row.queue == bounces.QUEUE:
+            bounces.feed_bounces(self, self._stage, queue, self._key)
+        return QueueHandle(url=queue.queue_url, arn=queue.queue_arn, dead_arn=dead.queue_arn)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 PLACEHOLDER_ACCOUNT = "111111111111"
 DEFAULT_REGION = "us-east-1"
 SES = "ses"
+# Providers by channel, in the order of failover, as the secret `messages-api` lists them.
+LISTED = "listed"
 MAILTO = "mailto:"
 SIMULATED = "simulated"
 # Where a processor answers unless the environment says so; Marqeta's address is each customer's own.
@@ -80,9 +82,9 @@ def _simulated(name: str, domain: str) -> Party:
     return Party(adapter=SIMULATED, url=f"https://{name}.{domain}")
 
 
-def _mail(sender: str) -> Party:
-    """Mail through Amazon SES from one sender, whose domain or address is verified there."""
-    return Party(adapter=SES, url=f"{MAILTO}{sender}")
+def _mail(sender: str, adapter: str = SES) -> Party:
+    """Mail from one sender, whose domain or address is verified: through Amazon SES alone, or as a secret lists providers."""
+    return Party(adapter=adapter, url=f"{MAILTO}{sender}")
 
 
 _DEV = Stage(
@@ -152,11 +154,19 @@ def _processor(stage: Stage, adapter: str | None, url: str | None) -> Party:
     return Party(adapter=named, url=where)
 
 
+def _messages(stage: Stage, adapter: str | None, sender: str | None) -> Party:
+    """The channels of messages as the environment names them. Raises ValueError for what cannot be meant."""
+    named = adapter or stage.messages.adapter
+    if named not in (SES, LISTED):
+        raise ValueError(f"stage {stage.name}: there are no message channels {named!r}")
+    return _mail(sender or stage.messages.url.removeprefix(MAILTO), named)
+
+
 def load(name: str, environ: Mapping[str, str]) -> Stage:
     """The stage `name` with what the environment says about it (see docs/operations/deploy.md).
 
     Read: CARDWRIGHT_<STAGE>_ACCOUNT, _REGION, _DOMAIN, _CERTIFICATE_ARN, _CORS_ORIGINS (comma separated), _ALARM_EMAIL,
-    _MAIL_SENDER, _PROCESSOR (an adapter's name), _PROCESSOR_URL.
+    _MAIL_SENDER, _MESSAGES (`ses` or `listed`), _PROCESSOR (an adapter's name), _PROCESSOR_URL.
     Where account or region is not said: CDK_DEFAULT_ACCOUNT and CDK_DEFAULT_REGION, which CDK's command line sets.
     Raises ValueError for an unknown stage or a value that cannot be meant.
     """
@@ -172,7 +182,6 @@ def load(name: str, environ: Mapping[str, str]) -> Stage:
     region = said("REGION", environ.get("CDK_DEFAULT_REGION")) or stage.region
     domain = said("DOMAIN") or stage.domain
     origins = said("CORS_ORIGINS")
-    sender = said("MAIL_SENDER")
     for value, pattern, what in ((account, _ACCOUNT, "account"), (region, _REGION, "region"), (domain, _DOMAIN, "domain")):
         if not pattern.fullmatch(value):
             raise ValueError(f"stage {name}: {value!r} is no {what}")
@@ -184,6 +193,6 @@ def load(name: str, environ: Mapping[str, str]) -> Stage:
         certificate_arn=said("CERTIFICATE_ARN"),
         alarm_email=said("ALARM_EMAIL"),
         processor=_processor(stage, said("PROCESSOR"), said("PROCESSOR_URL")),
-        messages=_mail(sender) if sender else stage.messages,
+        messages=_messages(stage, said("MESSAGES"), said("MAIL_SENDER")),
         cors_origins=tuple(o.strip() for o in origins.split(",")) if origins else stage.cors_origins,
     )

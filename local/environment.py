@@ -18,8 +18,11 @@ SEALING: Final = "cardwright/local/sealing"
 PROCESSOR_INBOUND: Final = "cardwright/local/processor-inbound"
 PROCESSOR_API: Final = "cardwright/local/processor-api"
 KYC_INBOUND: Final = "cardwright/local/kyc-inbound"
+MESSAGES_INBOUND: Final = "cardwright/local/messages-inbound"
 KYC_API: Final = "cardwright/local/kyc-api"
 MESSAGES_API: Final = "cardwright/local/messages-api"
+# The function that posts to subscribers, by the name under which the workers answer for it.
+WEBHOOK_SENDER: Final = "cardwright-send_webhook"
 
 
 def base_environment() -> dict[str, str]:
@@ -30,9 +33,13 @@ def base_environment() -> dict[str, str]:
     return {**kept, "NO_PROXY": direct, "no_proxy": direct, "PYTHONUNBUFFERED": "1"}
 
 
-def aws_environment(port: int) -> dict[str, str]:
-    """What the AWS SDK and the secrets extension's client need to reach the emulator on `port`, and nothing else."""
+def aws_environment(port: int, invocations: int | None = None) -> dict[str, str]:
+    """What the AWS SDK and the secrets extension's client need to reach the emulator on `port`, and nothing else.
+
+    Functions are invoked where they run: in the workers, which answer on `invocations`.
+    """
     return {
+        **({"AWS_ENDPOINT_URL_LAMBDA": f"http://127.0.0.1:{invocations}"} if invocations else {}),
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -70,6 +77,8 @@ def secret_documents(secrets: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         SEALING: {"active": "k1", "keys": {"k1": secrets["sealing_key"]}},
         PROCESSOR_INBOUND: {"secrets": [secrets["processor_secret"]]},
         KYC_INBOUND: {"secrets": [secrets["kyc_secret"]]},
+        # The simulator reports nothing afterwards.
+        MESSAGES_INBOUND: {},
         PROCESSOR_API: {"api_key": secrets["processor_api_key"]},
         KYC_API: {"api_key": secrets["kyc_api_key"]},
         MESSAGES_API: {"api_key": secrets["messages_api_key"]},

@@ -50,6 +50,7 @@ class Ports:
     processor: int
     kyc: int
     messages: int
+    invocations: int
 
 
 @dataclass
@@ -227,6 +228,7 @@ class Stack:
                 name = f"gateway-{door}-{number}"
                 doors.append(self._program(name, "local.gateway", arguments, functions, key="gateway", descriptors=(descriptor,)))
         arguments = ["--queues", json.dumps(cloud.queues), "--clock", str(self.home.clock_file)]
+        arguments += ["--invocations", str(self._ports.invocations)]
         doors.append(self._program("workers", "local.workers", arguments, functions))
         return doors
 
@@ -245,7 +247,8 @@ class Stack:
             Capability.SIGNING_PUBLIC_KEY: (cloud.keys["signing"],),
             Capability.MAC_KEY: (cloud.keys["mac"],),
             Capability.SEALING_SECRET: (environment.SEALING,),
-            Capability.EVENT_QUEUE: (cloud.queues.get("events", ""),),
+            Capability.EVENT_QUEUE: (cloud.queues.get("events", ""), cloud.queues.get("notifications", "")),
+            Capability.DEAD_LETTERS: (cloud.queues.get("events", ""), cloud.queues.get("notifications", "")),
             Capability.EXPORTS: (cloud.buckets["exports"],),
             Capability.EXPORT_LINKS: (cloud.buckets["exports"],),
             Capability.PROCESSOR: (
@@ -256,7 +259,9 @@ class Stack:
             Capability.PROCESSOR_INBOUND: (environment.PROCESSOR_INBOUND,),
             Capability.KYC: (simulated, f"{loopback}:{self._ports.kyc}", environment.KYC_API),
             Capability.KYC_INBOUND: (environment.KYC_INBOUND,),
+            Capability.MESSAGES_INBOUND: (environment.MESSAGES_INBOUND,),
             Capability.MESSAGES: (simulated, f"{loopback}:{self._ports.messages}", environment.MESSAGES_API),
+            Capability.WEBHOOK_SENDER: (environment.WEBHOOK_SENDER,),
         }
         always = {
             names.STAGE: "local",
@@ -264,7 +269,7 @@ class Stack:
             names.CORS_ORIGINS: environment.CORS_ORIGINS,
             names.RATE_LIMITS: "on" if self.options.rate_limits else "off",
             names.CLOCK_FILE: str(self.home.clock_file),
-            **environment.aws_environment(self._ports.aws),
+            **environment.aws_environment(self._ports.aws, self._ports.invocations),
             **environment.powertools_environment(),
         }
         return environment.function_environment(values, always)

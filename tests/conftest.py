@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fix_servers",
     "tests.fix_identity",
     "tests.fix_replays",
+    "tests.fix_schemas",
 ]

@@ -135,16 +135,18 @@ def database(postgres: PostgresServer, template_database: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def database_url(database: str, replayed_in_the_end: None) -> str:
-    """The same as `database`, by the name the stack's own settings use; in the end its decisions are made again."""
+def database_url(database: str, replayed_in_the_end: None, fitting_in_the_end: None) -> str:
+    """The same as `database`, by the name the stack's own settings use; in the end its decisions are made again, its events
+    looked at."""
     return database
 
 
 @pytest.fixture
-def fresh_database(postgres: PostgresServer, template_database: str) -> Iterator[str]:
-    """URL (superuser) of a migrated database of this one test (some 50 ms)."""
+def fresh_database(postgres: PostgresServer, template_database: str, check_events: Callable[[str], None]) -> Iterator[str]:
+    """URL (superuser) of a migrated database of this one test (some 50 ms); in the end its events are looked at."""
     with temporary_database(postgres, template_database) as url:
         yield url
+        check_events(url)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bench.proofs import checking, hot_card, kills, orders, reversals
+from bench.proofs import checking, events_kills, events_storm, hot_card, kills, orders, reversals
 
 
 def _hot_card_with_events() -> dict[str, Any]:
@@ -18,4 +18,6 @@ PROOFS: dict[str, Callable[[], dict[str, Any]]] = {
     "reversals": reversals.measure,
     "checker": checking.measure,
     "kills": kills.measure,
+    "events_kills": events_kills.measure,
+    "events_storm": events_storm.measure,
 }

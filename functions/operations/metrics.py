@@ -4,7 +4,9 @@ from starlette.responses import Response
 
 from cardwright.cards.service import finding_gauges
 from cardwright.kernel.errors import NotFoundError
-from cardwright.outbox.service import gauges
+from cardwright.notifications import service as notifications
+from cardwright.outbox import service as outbox
+from cardwright.webhooks import service as webhooks
 from functions.door import ApiCall, door, workers
 from functions.operations import routes
 
@@ -17,8 +19,18 @@ def metrics(call: ApiCall) -> Response:
     if not call.api.settings.local:
         raise NotFoundError("There is nothing here.")
     parts = workers(routes.METRICS.needs)
-    measured = [*gauges(parts.database, parts.clock), *finding_gauges(parts.database)]
-    lines = [f"# TYPE {name.partition('{')[0]} gauge\n{name} {value}" for name, value in measured]
+    measured = [
+        *outbox.gauges(parts.database, parts.clock),
+        *webhooks.gauges(parts.database, parts.clock),
+        *notifications.gauges(parts.database, parts.clock),
+        *finding_gauges(parts.database),
+    ]
+    lines = []
+    for name, value in measured:
+        told = f"# TYPE {name.partition('{')[0]} gauge"
+        # Once for all labels of a name.
+        lines += [] if told in lines else [told]
+        lines.append(f"{name} {value}")
     return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 

@@ -1,4 +1,4 @@
-"""Rows of the operations doors: health, documents, migrations."""
+"""Rows of the operations doors: health, documents, migrations, dead letters."""
 
 from cardwright.kernel.rows import Audience, Capability, Http, RateClass, Task
 
@@ -76,5 +76,13 @@ MIGRATE_DATABASE = Task(
     timeout_s=900,
     summary="Apply database migrations; run by the deployment.",
 )
+REDRIVE_DEAD_LETTERS = Task(
+    name="redrive_dead_letters",
+    domain="operations",
+    needs=frozenset({Capability.DEAD_LETTERS}),
+    timeout_s=300,
+    memory_mb=256,
+    summary="Give a queue's dead letters back to it; run by an operator.",
+)
 
-ROWS = (HEALTHZ, READYZ, METRICS, GET_OPENAPI, GET_OPENAPI_3_0, GET_DOCS, MIGRATE_DATABASE)
+ROWS = (HEALTHZ, READYZ, METRICS, GET_OPENAPI, GET_OPENAPI_3_0, GET_DOCS, MIGRATE_DATABASE, REDRIVE_DEAD_LETTERS)

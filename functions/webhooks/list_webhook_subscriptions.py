@@ -8,7 +8,7 @@ from functions.webhooks.shapes import SubscriptionResponse
 endpoint = door(routes.LIST_WEBHOOK_SUBSCRIPTIONS)
 
 
-@endpoint.operation(response=Page[SubscriptionResponse])
+@endpoint.operation(response=Page[SubscriptionResponse], errors={400: ["cursor_invalid"]})
 def list_webhook_subscriptions(call: ApiCall, limit: Limit = 50, cursor: CursorText = None) -> Reply:
     """The caller's subscriptions, newest first."""
     after = call.after("webhook_subscriptions", cursor)

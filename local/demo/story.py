@@ -1,4 +1,4 @@
-"""The story: one cardholder, her cards, purchases and what becomes of them, refusals, a freeze, limits, a theft, webhooks."""
+"""The story: one cardholder, her cards, purchases and what becomes of them, refusals, a freeze, limits, a theft, events out."""
 
 import json
 import re
@@ -13,19 +13,14 @@ from typing import Any, Final
 import httpx
 
 from local.demo.client import Client, Network, require
+from local.demo.events import Events
 from local.demo.life import Life
-from local.demo.receiver import Receiver
+from local.demo.subscribers import DELIVERED_WITHIN_S, Subscriber
+from local.receiver import Receiver, stack_time
 
 __all__ = ["Decision", "Step", "Story", "Summary", "require"]
 
 _SCRIPT: Final = Path(__file__).with_name("purchases.json")
-_VERIFIED_WITHIN_S: Final = 20.0
-_DELIVERED_WITHIN_S: Final = 30.0
-_EVENTS: Final = tuple(
-    "card.created card.frozen card.unfrozen card.limits_updated card.cancelled card.replaced "
-    "transaction.authorized transaction.declined transaction.cleared transaction.reversed transaction.refunded "
-    "transaction.expired transaction.force_posted".split()
-)
 _PAGE: Final = 4
 _CARD_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z-])[0-9]{13,19}(?![0-9A-Za-z-])")
 
@@ -77,7 +72,8 @@ class Story:
         self.network = Network(stack["simulator_url"])
         self.client = Client(stack["base_url"], stack["users"]["cardholder"], self.network)
         self._life = Life(self)
-        self._receiver = Receiver()
+        self._receiver = Receiver(now=lambda: stack_time(stack["simulator_url"]))
+        self._events = Events(self, stack, self._receiver)
         self._cards: dict[str, dict[str, Any]] = {}
         self.summary = Summary()
 
@@ -97,6 +93,7 @@ class Story:
             self._look_at_the_number()
             self._replace()
             self._life.play()
+            self._events.play()
             self._webhooks()
             return self.summary
         finally:
@@ -123,15 +120,7 @@ class Story:
 
     def _subscribe(self) -> None:
         with self.step("She subscribes her server to card and transaction events") as note:
-            body = {"url": self._receiver.url, "event_types": list(_EVENTS)}
-            made = self.client.post("/webhooks/subscriptions", body, status=201)
-            self._receiver.trust(made["secret"])
-            deadline = time.monotonic() + _VERIFIED_WITHIN_S
-            path, status = f"/webhooks/subscriptions/{made['id']}", made["status"]
-            while status == "PENDING_VERIFICATION" and time.monotonic() < deadline:
-                time.sleep(0.25)
-                status = self.client.get(path)["status"]
-            require("verifying the subscription", "ACTIVE", status)
+            Subscriber(self.client, self._receiver).subscribe()
             note.outcome = "her server answered the signed challenge"
 
     def _issue_cards(self) -> None:
@@ -282,12 +271,13 @@ class Story:
                 "card.replaced": 1,
                 "transaction.authorized": approved,
                 "transaction.declined": len(self.summary.decisions) - approved,
-                **self._life.told,
             }
-            arrived = self._receiver.wait_for(wanted, _DELIVERED_WITHIN_S)
-            require("events that arrived", Counter(wanted), arrived)
+            wanted = Counter(wanted) + self._life.told + self._events.told
+            arrived = self._receiver.wait_for(wanted, DELIVERED_WITHIN_S)
+            require("events that arrived", wanted, arrived)
             require("deliveries with a wrong signature", [], self._receiver.refused)
-            for event in self._receiver.events.values():
+            for taken in self._receiver.taken.values():
+                event = taken.event
                 require(f"card numbers in a {event['type']} event", None, _CARD_NUMBER.search(json.dumps(event)))
             self.summary.events = dict(arrived)
             note.outcome = f"{arrived.total()} events"

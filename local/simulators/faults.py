@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,6 +52,20 @@ class ProcessorFaults(PartyFaults):
     answer_lost_rate: float = Field(0.0, ge=0, le=1, description="Share of events whose answer it never sees: sent again")
 
 
+class MessageFaults(PartyFaults):
+    """The message channels can also refuse: an address for good, one message after the other, or a whole channel."""
+
+    dead_addresses: list[str] = Field(
+        default_factory=list, max_length=1_000, description="Addresses answered 410: bounced, unsubscribed, not registered"
+    )
+    refused_addresses: list[str] = Field(
+        default_factory=list, max_length=1_000, description="Addresses whose messages are each answered 422"
+    )
+    refused_channels: list[Literal["email", "sms", "push"]] = Field(
+        default_factory=list, max_length=3, description="Channels whose messages are each answered 422"
+    )
+
+
 class Faults(BaseModel):
     """The faults of all parties."""
 
@@ -59,7 +73,7 @@ class Faults(BaseModel):
 
     processor: ProcessorFaults = Field(default_factory=ProcessorFaults)
     kyc: PartyFaults = Field(default_factory=PartyFaults)
-    messages: PartyFaults = Field(default_factory=PartyFaults)
+    messages: MessageFaults = Field(default_factory=MessageFaults)
 
 
 class FaultFile:
@@ -147,6 +161,10 @@ class Misbehaviour:
     def processor(self) -> ProcessorFaults:
         """The processor's faults as set now, whichever party asks."""
         return self.file.read().processor
+
+    def messages(self) -> MessageFaults:
+        """The message channels' faults as set now."""
+        return self.file.read().messages
 
     def draw(self, rate: float) -> bool:
         """True in a share of `rate` of all draws."""

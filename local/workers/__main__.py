@@ -14,6 +14,7 @@ from cardwright.kernel.rows import Queue, Schedule
 from local.clock import ClockFile
 from local.gateway.invoker import Handlers
 from local.hosting import load_rows, tell_ready
+from local.workers.invocations import serve_invocations
 from local.workers.queues import QueueWorker
 from local.workers.schedules import ScheduleWorker
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.workers", description=__doc__)
     parser.add_argument("--queues", type=json.loads, required=True, help="JSON object: logical queue name -> URL")
     parser.add_argument("--clock", type=Path, required=True, help="the shared clock's file")
+    parser.add_argument("--invocations", type=int, help="port on which functions are invoked by name")
     parser.add_argument("--ready-fd", type=int, help="pipe to write a byte to once everything polls")
     parser.add_argument("--catalogue", default="functions.catalogue:CATALOGUE", help="module:name of the rows")
     arguments = parser.parse_args()
@@ -36,7 +38,10 @@ def main() -> None:
     config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, max_pool_connections=50)
     client = boto3.client("sqs", config=config)
     waiting: list[threading.Thread] = []
-    for row in load_rows(arguments.catalogue):
+    rows = load_rows(arguments.catalogue)
+    if arguments.invocations is not None:
+        serve_invocations(rows, handlers, arguments.invocations)
+    for row in rows:
         if isinstance(row, Queue):
             queue = QueueWorker(row, client, arguments.queues[row.queue], handlers=handlers, stop=stop)
             queue.start()

@@ -18,3 +18,13 @@ def lithic_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
     except MockMissingError as missing:
         do_without("lithic", missing)
+
+
+@pytest.fixture(scope="session")
+def twilio_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a mock of Twilio's own description answers."""
+    try:
+        with prism("twilio.json", tmp_path_factory.mktemp("twilio")) as url:
+            yield url
+    except MockMissingError as missing:
+        do_without("twilio", missing)

@@ -21,7 +21,7 @@ from typing import NoReturn
 import httpx
 import pytest
 
-from cardwright.providers.proven import PROCESSORS
+from cardwright.providers.proven import CHANNELS, PROCESSORS
 from local.servers.ports import free_port
 from local.servers.processes import wait_until
 
@@ -54,7 +54,7 @@ def vendor_spec(name: str) -> Path:
 
 def do_without(adapter: str, missing: MockMissingError) -> NoReturn:
     """Skip the test, or fail it: what is claimed of a proven adapter is not to go unproven where VENDOR_SPECS is set."""
-    if adapter in PROCESSORS and os.environ.get("VENDOR_SPECS"):
+    if adapter in PROCESSORS | CHANNELS and os.environ.get("VENDOR_SPECS"):
         pytest.fail(f"VENDOR_SPECS is set, so the contract test of {adapter} has to run: {missing}", pytrace=False)
     pytest.skip(f"no contract test of {adapter}: {missing}")
 

@@ -16,7 +16,7 @@ from tests.fakes.tcp import closed_port, listening
 
 NOBODY = Actor(None, "nobody")
 SYSTEM = Actor(None, "system")
-ADD_EVENT = "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z')"
+ADD_EVENT = "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'tests.made_up', %s, '{}', '2026-11-21Z')"
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_an_error_of_the_server_is_told_and_the_connection_goes_on(app: Database
     owner = Database(lambda: database_url)
     user_id, event_id = add_user(database_url), new_id()
     write = (
-        "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'card.created', %s, '{}', '2026-11-21Z') "
+        "INSERT INTO outbox (event_id, type, user_id, data, created_at) VALUES (%s, 'tests.made_up', %s, '{}', '2026-11-21Z') "
         "RETURNING event_id"
     )
     assert owner.call(write, (event_id, user_id)) == {"event_id": event_id}

@@ -26,6 +26,7 @@ RISING = {
     "record_unmatched_authorization",
     "rotate_session",
     "set_card_limits",
+    "take_notification_address",
     "try_mfa_challenge",
 }
 

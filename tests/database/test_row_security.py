@@ -22,6 +22,7 @@ OF_NO_USER = {
     "ledger_checks": "the schedule's own",
     "processor_findings": "staff reads it",
     "processor_sweeps": "the schedules' own",
+    "notification_suppressions": "digests of addresses, the worker's own",
     "programs": "everybody reads it, administrators change it",
     "processor_transactions": "the schedules' own",
     "schema_migrations": "the runner's own",
@@ -62,6 +63,9 @@ FILLING: dict[str, object] = {
     "mfa_challenges.digest": DIGEST,
     "outbox.type": "card.created",
     "pending_registrations.digest": DIGEST,
+    "notification_devices.address_digest": DIGEST,
+    "notification_devices.platform": "web",
+    "notification_messages.due_at": NOW,
     "pending_registrations.password_hash": "$argon2id$none",
     "recovery_codes.digest": DIGEST,
     "sessions.refresh_digest": DIGEST,
@@ -74,6 +78,10 @@ FILLING: dict[str, object] = {
     "users.password_hash": "$argon2id$none",
     "virtual_cards.expiry_year": 2030,
     "webhook_deliveries.next_attempt_at": NOW,
+    "webhook_replays.event_id": UUID(int=7),
+    "webhook_subscriptions.api_version": "2026-11-21",
+    "webhook_subscriptions.inactive_since": NOW,
+    "webhook_subscriptions.verification_due_at": NOW,
 }
 LISTED = re.compile(r"CHECK \(\((\w+) = ANY \(ARRAY\['(\w+)'")
 

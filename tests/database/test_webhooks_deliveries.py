@@ -217,17 +217,17 @@ def test_damaged_secrets_count_as_attempts_and_end(world: WebhookWorld) -> None:
     assert world.attempts() == [(1, "internal_error")]
 
 
-def test_both_secrets_of_a_rotation_sign(world: WebhookWorld) -> None:
+def test_both_secrets_of_a_rotation_sign_until_the_older_ones_time_is_over(world: WebhookWorld) -> None:
     user = world.add_user()
-    subscription, secret = world.subscribe(user)
-    context = f"webhook:{user.user_id}:{subscription.subscription_id}"
-    newer = "whsec_" + "A" * 44
-    sealed = world.secrets.sealer().seal(newer.encode(), context)
-    world.sql("UPDATE webhook_subscriptions SET secrets_sealed = array_prepend(%s::bytea, secrets_sealed)", sealed)
-    world.consume(world.event(user))
-    (post,) = world.sender.events()
-    assert post.headers["webhook-signature"].count("v1,") == 2
-    verify([secret], post.headers, post.body, world.clock.now())
+    subscription, older = world.subscribe(user)
+    _, newer = world.subscriptions.rotate_secret(user, subscription.subscription_id, world.ids.new(), overlap_s=3600)
+    for hours, signing in ((0, [newer, older]), (1, [newer])):
+        world.advance(hours=hours)
+        world.consume(world.event(user))
+        post = world.sender.events()[-1]
+        assert post.headers["webhook-signature"].count("v1,") == len(signing)
+        for secret in signing:
+            verify([secret], post.headers, post.body, world.clock.now())
 
 
 def test_deliveries_are_listed_newest_first_in_pages(world: WebhookWorld) -> None:
@@ -249,7 +249,7 @@ def test_a_real_receiver_verifies_with_the_reference_library(fresh_database: str
         user = world.add_user()
         subscription, secret = world.subscribe(user, url=f"http://127.0.0.1:{receiver.port}/h")
         assert subscription.status_detail == "challenge_not_met"
-        world.sql("UPDATE webhook_subscriptions SET status = 'ACTIVE'")
+        world.sql("UPDATE webhook_subscriptions SET status = 'ACTIVE', verified_at = updated_at, inactive_since = NULL")
         world.clock.at = SystemClock().now()
         event = world.event(user)
         world.consume(event)

@@ -11,7 +11,7 @@ from cardwright.platform.egress import Answer
 from cardwright.platform.postgres import Database
 from cardwright.webhooks.service import WebhookService
 from cardwright.webhooks.service.jobs import WORKER, DeliveryJob
-from cardwright.webhooks.store import deliveries as store
+from cardwright.webhooks.store.claiming import claim_due
 from tests.fakes.webhook_world import WebhookWorld, answer
 
 
@@ -76,7 +76,7 @@ def test_the_schedule_takes_few_of_each_receiver_so_that_a_backlog_hides_nobody(
     world.consume(world.event(quiet), time_left=5.0)
     now, token = world.clock.now(), world.ids.new()
     with world.worker_database.transaction(WORKER) as tx:
-        taken = store.claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, busy=[])
+        taken = claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, flying={})
     assert sorted(lease.url.rpartition("/")[2] for lease in taken) == ["loud"] * 4 + ["quiet"]
 
 
@@ -174,3 +174,55 @@ def test_the_schedule_tells_when_the_database_stays_away(world: WebhookWorld) ->
     with pytest.raises(UnavailableError):
         service.retry_failed(lambda: next(left, 5.0), poll_s=0.01)
     assert world.sender.posts == []
+
+
+def test_who_has_least_on_the_way_is_served_first_so_that_old_backlogs_do_not_starve_a_quiet_one(world: WebhookWorld) -> None:
+    flying = {}
+    for number in range(4):
+        loud = world.add_user()
+        subscription, _ = world.subscribe(loud, url=f"http://127.0.0.1:9/loud{number}")
+        world.consume(*(world.event(loud) for _ in range(6)), time_left=5.0)
+        flying[subscription.subscription_id] = 3
+    world.advance(seconds=1)
+    quiet = world.add_user()
+    world.subscribe(quiet, url="http://127.0.0.1:9/quiet")
+    world.consume(world.event(quiet), time_left=5.0)
+    now, token = world.clock.now(), world.ids.new()
+    with world.worker_database.transaction(WORKER) as tx:
+        (lease,) = claim_due(tx, now=now, token=token, lease_until=now, limit=1, per_subscription=4, flying=flying)
+        assert lease.url.endswith("quiet")
+        more = claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, flying=flying)
+    # One each of the others: three of theirs are on their way already.
+    assert sorted(lease.url[-5:] for lease in more) == ["loud0", "loud1", "loud2", "loud3", "quiet"]
+
+
+def test_subscriptions_with_nothing_to_send_cost_a_look_nothing(world: WebhookWorld) -> None:
+    user = world.add_user()
+    subscription, _ = world.subscribe(user)
+    world.retry(0.05)
+    kept = "secrets_sealed, api_version, verified_at, last_operation_id, created_at, updated_at"
+    world.sql(
+        f"INSERT INTO webhook_subscriptions (user_id, subscription_id, url, event_types, scope, status, {kept}) "  # noqa: S608  # constant names
+        f"SELECT user_id, gen_random_uuid(), url, event_types, scope, status, {kept} "
+        "FROM webhook_subscriptions, generate_series(1, 10000) WHERE subscription_id = %s",
+        subscription.subscription_id,
+    )
+    world.sql(
+        "INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, payload, status, next_attempt_at, "
+        "event_created_at, created_at) SELECT user_id, subscription_id, gen_random_uuid(), 'card.created', '{}', 'PENDING', "
+        "created_at, created_at, created_at FROM (SELECT * FROM webhook_subscriptions LIMIT 20) s, generate_series(1, 500)"
+    )
+    world.sql("ANALYZE webhook_subscriptions, webhook_deliveries")
+    now, token = world.clock.now(), world.ids.new()
+    read = (
+        "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS rows FROM pg_stat_xact_user_tables "
+        "WHERE relname IN ('webhook_subscriptions', 'webhook_deliveries') ORDER BY relname"
+    )
+    with world.worker_database.transaction(WORKER) as tx:
+        taken = claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, flying={})
+        rows = {row["relname"]: row["rows"] for row in tx.fetch_all(read)}
+    assert len(taken) == 16
+    assert len({lease.subscription_id for lease in taken}) == 16
+    # Four of each of the twenty, their subscriptions, and a little for the walk: not the ten thousand there are of both.
+    assert rows["webhook_subscriptions"] <= 100
+    assert rows["webhook_deliveries"] <= 300

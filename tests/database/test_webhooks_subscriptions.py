@@ -115,9 +115,7 @@ def test_a_card_filter_names_cards_of_the_caller(world: WebhookWorld) -> None:
         def unknown_cards(self, _actor: Actor, card_ids: Sequence[UUID]) -> list[UUID]:
             return list(card_ids[1:])
 
-    service = WebhookSubscriptions(
-        world.app, world.clock, world.ids, world.secrets.sealer(), local=True, cards=Cards()
-    )
+    service = WebhookSubscriptions(world.app, world.clock, world.ids, world.secrets.sealer(), local=True, cards=Cards())
     wanted = NewSubscription(URL, ["card.created"], [world.ids.new(), world.ids.new()])
     with pytest.raises(InvalidFieldsError) as refusal:
         service.create_subscription(world.add_user(), wanted, world.ids.new())
@@ -194,7 +192,8 @@ def test_the_database_hides_other_owners_rows_by_itself(world: WebhookWorld) -> 
         "INSERT INTO webhook_attempts SELECT * FROM webhook_attempts",
         "DELETE FROM webhook_attempts",
         "DELETE FROM webhook_subscriptions",
-        "UPDATE webhook_subscriptions SET url = 'https://example.com'",
+        "UPDATE webhook_subscriptions SET scope = 'all'",
+        "UPDATE webhook_replays SET position = NULL",
     ],
 )
 def test_the_app_cannot_rewrite_history(world: WebhookWorld, statement: str) -> None:

@@ -153,7 +153,7 @@ def test_the_demo_runs_beside_and_leaves_nothing(stack: RunningStack, tmp_path: 
     assert summary["ok"] is True
     assert summary["total_seconds"] > summary["start_seconds"] > 0
     assert len(summary["steps"]) >= 15
-    assert sum(summary["events"].values()) == len(summary["decisions"]) + 18
+    assert sum(summary["events"].values()) == len(summary["decisions"]) + 25
     assert all_alive(stack)
 
 

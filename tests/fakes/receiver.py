@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -23,7 +24,7 @@ class RawReceiver:
             tls.sni_callback = lambda _sock, name, _context: self.server_names.append(str(name))
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def __enter__(self) -> "RawReceiver":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

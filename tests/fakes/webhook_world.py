@@ -15,13 +15,18 @@ from psycopg.rows import dict_row
 from cardwright.kernel.clock import FixedClock
 from cardwright.kernel.secret import Secret
 from cardwright.outbox.rules import VERIFICATION_REQUESTED, Event, message
+from cardwright.outbox.service import append
 from cardwright.platform.egress import Answer, EgressError
 from cardwright.platform.ids import IdSource
 from cardwright.platform.postgres import Actor
+from cardwright.ratelimit.service import WebhookPace
+from cardwright.transactions.service import TransactionEvents
 from cardwright.webhooks.ports import Sender
 from cardwright.webhooks.rules import Subscription
 from cardwright.webhooks.service import NewSubscription, WebhookService, WebhookSubscriptions, WebhookWorker
+from cardwright.webhooks.service.jobs import WORKER
 from tests.fakes.card_world import as_role
+from tests.fakes.events import sample
 from tests.fakes.sealer import HeldSecrets
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -78,9 +83,11 @@ class ScriptedSender:
 class WebhookWorld:
     """Subscriptions under role app and deliveries under role worker, as two processes would."""
 
-    def __init__(self, url: str, sender: Sender | None = None) -> None:
+    def __init__(
+        self, url: str, sender: Sender | None = None, *, clock: FixedClock | None = None, pace: WebhookPace | None = None
+    ) -> None:
         self.url = url
-        self.clock = FixedClock(NOW)
+        self.clock = clock or FixedClock(NOW)
         self.ids = IdSource(self.clock)
         self.sender = ScriptedSender()
         self.secrets = HeldSecrets()
@@ -88,7 +95,9 @@ class WebhookWorld:
         self.app, self.worker_database = as_role(url, "app"), as_role(url, "worker")
         self.subscriptions = WebhookSubscriptions(self.app, self.clock, self.ids, sealer, local=True)
         used: Sender = sender or self.sender
-        self.deliveries = WebhookService(self.worker_database, self.clock, self.ids, sealer, lambda: used)
+        self.deliveries = WebhookService(
+            self.worker_database, self.clock, self.ids, sealer, lambda: used, sources=[TransactionEvents()], pace=pace
+        )
         self.worker = WebhookWorker(self.deliveries)
 
     def close(self) -> None:
@@ -131,9 +140,9 @@ class WebhookWorld:
         return subscription, secret
 
     def verification_of(self, subscription: Subscription) -> Event:
-        """The internal event that asks for a verification, as the outbox holds it."""
+        """The newest internal event that asks for a verification, as the outbox holds it."""
         (row,) = self.sql(
-            "SELECT * FROM outbox WHERE type = %s AND data->>'subscription_id' = %s",
+            "SELECT * FROM outbox WHERE type = %s AND data->>'subscription_id' = %s ORDER BY event_id DESC LIMIT 1",
             VERIFICATION_REQUESTED,
             str(subscription.subscription_id),
         )
@@ -142,8 +151,19 @@ class WebhookWorld:
     def event(self, user: Actor | None, event_type: str = "card.created", card_id: UUID | None = None) -> Event:
         """An event of a user's card."""
         card = card_id or self.ids.new()
-        data = {"id": str(card), "status": "ACTIVE", "label": "Café"}
+        data = sample(event_type, card)
         return Event(self.ids.new(), event_type, self.clock.now(), data, user.user_id if user else None, card)
+
+    def happen(self, user: Actor | None, event_type: str = "card.created", card_id: UUID | None = None) -> Event:
+        """An event of a user's card that the feed holds."""
+        event = self.event(user, event_type, card_id)
+        with self.worker_database.transaction(WORKER) as tx:
+            append(tx, event)
+        return event
+
+    def told(self) -> list[UUID]:
+        """Ids of the events that were posted, in their order."""
+        return [UUID(json.loads(post.body)["id"]) for post in self.sender.events()]
 
     def consume(self, *events: Event, time_left: float = 100.0) -> list[str]:
         """Hand events to the queue's consumer in one batch; return the ids of messages that must come again."""

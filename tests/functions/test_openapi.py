@@ -17,6 +17,7 @@ from cardwright.identity.rules import Principal
 from cardwright.kernel.clock import FixedClock
 from cardwright.kernel.errors import NotFoundError
 from cardwright.kernel.rows import Http, Role, Url
+from cardwright.outbox.rules import EVENT_TYPES
 from cardwright.platform.ids import IdSource
 from functions import openapi
 from functions.authorizations import shapes
@@ -25,7 +26,7 @@ from tests.builders import NOW
 
 Json = dict[str, Any]
 DOCUMENT = openapi.document()
-OLDER = openapi.downgrade(DOCUMENT)
+OLDER = openapi.older_dialect(DOCUMENT)
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 ROWS = {(row.method.lower(), row.full_path): row for row in CATALOGUE if isinstance(row, Http)}
 SIGNED = {row.full_path for row in CATALOGUE if isinstance(row, Url)}
@@ -58,6 +59,13 @@ FILLERS: Json = {
     "bin": "40009910",
     "label": "Travel",
     "items": [{"currency": "USD"}],
+    "locale": "en",
+    "time_zone": "Europe/Berlin",
+    "from": "22:00",
+    "until": "07:00",
+    "channel": "push",
+    "template_id": "maintenance",
+    "user_id": "0190163d-8694-739b-aea5-966c26f8ad91",
 }
 
 
@@ -226,9 +234,8 @@ def test_examples_fit_their_schemas(name: str) -> None:
 
 
 def test_both_documents_are_valid() -> None:
-    older = {**OLDER, "openapi": "3.0.3"}
     assert list(OpenAPIV31SpecValidator(cast(Any, DOCUMENT)).iter_errors()) == []
-    assert list(OpenAPIV30SpecValidator(cast(Any, older)).iter_errors()) == []
+    assert list(OpenAPIV30SpecValidator(cast(Any, OLDER)).iter_errors()) == []
 
 
 def test_the_documents_tell_of_every_row() -> None:
@@ -236,6 +243,18 @@ def test_the_documents_tell_of_every_row() -> None:
     assert told == set(ROWS) | {("post", path) for path in SIGNED}
     names = [operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]
     assert len(names) == len(set(names))
+
+
+def test_the_newer_document_tells_of_every_event_and_the_older_one_of_none() -> None:
+    assert set(DOCUMENT["webhooks"]) == EVENT_TYPES
+    named = {
+        methods["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for methods in DOCUMENT["webhooks"].values()
+    }
+    assert len(named) == len(EVENT_TYPES)
+    assert named <= set(SCHEMAS)
+    assert "webhooks" not in OLDER
+    assert named.isdisjoint(OLDER["components"]["schemas"])
 
 
 def test_every_answer_that_is_no_success_is_a_problem() -> None:

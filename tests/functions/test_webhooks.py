@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from cardwright.outbox.rules import API_VERSION
 from cardwright.platform.postgres import Actor
 from functions.outbox import relay_events
 from functions.webhooks import process_event_queue, retry_webhook_deliveries
@@ -15,21 +16,14 @@ from functions.webhooks.delete_webhook_subscription import endpoint as delete
 from functions.webhooks.get_webhook_subscription import endpoint as get
 from functions.webhooks.list_webhook_deliveries import endpoint as deliveries
 from functions.webhooks.list_webhook_subscriptions import endpoint as list_all
-from tests.fakes.api_world import ApiWorld
 from tests.fakes.card_world import CardWorld
+from tests.fakes.webhook_doors import Doors
 from tests.fakes.webhook_world import WebhookWorld, answer
+from tests.pans import pan
 
 URL = "http://127.0.0.1:9/hook"
+NOBODY = "0190163d-8694-739b-aea5-966c26f8ad91"
 WISH = {"url": URL, "event_types": ["card.created", "transaction.authorized"]}
-
-
-class Doors(ApiWorld):
-    """The API's parts with webhooks."""
-
-    def __init__(self, cards: CardWorld, world: WebhookWorld) -> None:
-        super().__init__(cards)
-        self.webhook_world = world
-        self.webhooks = world.subscriptions
 
 
 @pytest.fixture
@@ -66,8 +60,15 @@ def test_a_subscription_is_answered_with_its_secret_this_once(api: Doors, token:
         "url": URL,
         "event_types": ["card.created", "transaction.authorized"],
         "card_ids": None,
+        "organization_id": None,
+        "ordered": False,
+        "api_version": API_VERSION,
+        "description": None,
         "status": "PENDING_VERIFICATION",
         "status_detail": None,
+        "inactive_since": "2026-11-21T12:00:00.000Z",
+        "consecutive_failures": 0,
+        "previous_secrets_expire_at": [],
         "version": 1,
         "created_at": "2026-11-21T12:00:00.000Z",
         "updated_at": "2026-11-21T12:00:00.000Z",
@@ -92,6 +93,17 @@ def test_a_subscription_is_answered_with_its_secret_this_once(api: Doors, token:
         ({"card_ids": ["nope"]}, "card_ids.0", "uuid_invalid"),
         ({"card_ids": []}, "card_ids", "too_few_items"),
         ({"secret": "mine"}, "secret", "unknown_field"),
+        ({"organization_id": "nope"}, "organization_id", "uuid_invalid"),
+        ({"organization_id": NOBODY}, "organization_id", "organization_not_found"),
+        ({"ordered": "yes"}, "ordered", "invalid_type"),
+        ({"ordered": None}, "ordered", "invalid_type"),
+        ({"api_version": "2020-01-01"}, "api_version", "api_version_unknown"),
+        ({"api_version": "latest"}, "api_version", "too_short"),
+        ({"description": " "}, "description", "too_short"),
+        ({"description": "x" * 201}, "description", "too_long"),
+        ({"description": "two\nlines"}, "description", "invalid"),
+        ({"description": "a \u200bgap"}, "description", "description_invalid"),
+        ({"description": f"number {pan()}"}, "description", "card_number_not_allowed"),
     ],
 )
 def test_bad_fields_are_named(api: Doors, token: str, changes: dict[str, Any], field: str, code: str) -> None:

@@ -39,6 +39,11 @@ WRITERS = {
     "unmatched_authorizations": "authorizations",
     "transaction_search": "transactions",
     "transaction_exports": "transactions",
+    "notification_preferences": "notifications",
+    "notification_devices": "notifications",
+    "notifications": "notifications",
+    "notification_messages": "notifications",
+    "notification_suppressions": "notifications",
     "outbox": "outbox",
     "idempotency_keys": "idempotency",
     "settlement_sources": "settlement",
@@ -50,6 +55,7 @@ WRITERS = {
     "webhook_subscriptions": "webhooks",
     "webhook_deliveries": "webhooks",
     "webhook_attempts": "webhooks",
+    "webhook_replays": "webhooks",
 }
 # SQL functions write for the domain that calls them.
 FUNCTIONS = {
@@ -61,6 +67,7 @@ FUNCTIONS = {
     "keep_card_configuration": "cards",
     "move_spend": "cards",
     "replace_card_number": "cards",
+    "take_notification_address": "notifications",
     "confirm_email": "identity",
     "try_mfa_challenge": "identity",
     "rotate_session": "identity",

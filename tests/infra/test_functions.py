@@ -9,7 +9,7 @@ from cardwright.compose import resources
 from cardwright.kernel import environment
 from cardwright.kernel.rows import Capability, Http, Queue, Row, Schedule, Task, Url
 from functions.catalogue import CATALOGUE
-from infra import capabilities
+from infra import capabilities, packaging
 from tests.infra.templates import Templates, canonical
 
 # A word each capability's grants carry in their resources or actions, and no other capability's do.
@@ -28,9 +28,12 @@ MARKS = {
     Capability.PROCESSOR_INBOUND: ("secretsmanager:GetSecretValue", "RefProcessorInbound"),
     Capability.KYC: ("secretsmanager:GetSecretValue", "RefKycApi"),
     Capability.KYC_INBOUND: ("secretsmanager:GetSecretValue", "RefKycInbound"),
+    Capability.MESSAGES_INBOUND: ("secretsmanager:GetSecretValue", "RefMessagesInbound"),
     Capability.MESSAGES: ("ses:SendEmail", ":identity/"),
     Capability.EVENT_QUEUE: ("sqs:SendMessage", ""),
     Capability.EXPORTS: ("s3:PutObject", "-exports-"),
+    Capability.DEAD_LETTERS: ("sqs:StartMessageMoveTask", ""),
+    Capability.WEBHOOK_SENDER: ("lambda:InvokeFunction", "-send-webhook:live"),
 }
 DEPLOYED = [row for row in CATALOGUE if not (isinstance(row, Http) and row.local_only)]
 
@@ -38,7 +41,7 @@ DEPLOYED = [row for row in CATALOGUE if not (isinstance(row, Http) and row.local
 def _statements(templates: Templates, row: Row) -> list[dict[str, Any]]:
     function = templates.functions()[row.name]
     role = function["Role"]["Fn::GetAtt"][0]
-    stack = "functions-migrations" if isinstance(row, Task) else f"functions-{row.domain}"
+    stack = "functions-migrations" if Capability.DATABASE_MIGRATOR in row.needs else f"functions-{row.domain}"
     properties = templates.stacks[stack]["Resources"][role]["Properties"]
     found: list[dict[str, Any]] = [
         statement for policy in properties["Policies"] for statement in policy["PolicyDocument"]["Statement"]
@@ -129,7 +132,9 @@ def test_grants_match_needs_both_ways(templates: Templates, row: Row) -> None:
     statements = _statements(templates, row)
     for capability, (action, resource) in MARKS.items():
         granted = any(_grants(statement, action, resource) for statement in statements)
-        assert granted == (capability in row.needs), capability
+        # Who gives dead letters back sends to the queues as well.
+        also = capability is Capability.EVENT_QUEUE and Capability.DEAD_LETTERS in row.needs
+        assert granted == (capability in row.needs or also), capability
     assert not any(_grants(statement, "kms:Encrypt", "GetAttVault") for statement in statements)
     public = Capability.SIGNING_KEY in row.needs or Capability.SIGNING_PUBLIC_KEY in row.needs
     assert any(_grants(statement, "kms:GetPublicKey", "") for statement in statements) == public
@@ -146,6 +151,25 @@ def test_no_grant_is_wider_than_one_resource(templates: Templates) -> None:
                 assert {*_listed(statement["Action"])} <= {"s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"}
             elif "logs:PutLogEvents" not in statement["Action"]:
                 assert "*" not in canonical(statement["Resource"])
+
+
+def test_who_posts_to_strangers_may_do_nothing_but_write_its_log(templates: Templates) -> None:
+    (row,) = [row for row in DEPLOYED if Capability.INTERNET in row.needs]
+    assert (row.name, row.needs) == ("send_webhook", frozenset({Capability.INTERNET}))
+    (log,) = _statements(templates, row)
+    assert set(_listed(log["Action"])) == {"logs:CreateLogStream", "logs:PutLogEvents"}
+    ours = {name for name in templates.functions()[row.name]["Environment"]["Variables"] if name.startswith("CARDWRIGHT_")}
+    assert ours == set(environment.ALWAYS)
+
+
+def test_events_and_notifications_are_sent_to_by_who_relays_them(templates: Templates) -> None:
+    (row,) = [row for row in DEPLOYED if Capability.EVENT_QUEUE in row.needs]
+    (sending,) = [found for found in _statements(templates, row) if "sqs:SendMessage" in _listed(found["Action"])]
+    assert len(sending["Resource"]) == 2
+    variables = templates.functions()[row.name]["Environment"]["Variables"]
+    urls = [canonical(variables[name]) for name in environment.VARIABLES[Capability.EVENT_QUEUE]]
+    assert ["Events" in url for url in urls] == [True, False]
+    assert ["Notifications" in url for url in urls] == [False, True]
 
 
 def test_one_function_alone_may_read_a_card_number() -> None:
@@ -190,7 +214,8 @@ def test_snapshots_and_provisioned_concurrency_exclude_each_other(templates: Tem
             assert "SnapStart" not in function
         else:
             assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
-        assert function.get("ReservedConcurrentExecutions") == (row.reserved_concurrency if isinstance(row, Url) else None)
+        reserved = row.reserved_concurrency if isinstance(row, Url | Task) else 0
+        assert function.get("ReservedConcurrentExecutions") == (reserved or None)
     (url,) = templates.properties("AWS::Lambda::Url")
     assert "Alias" in canonical(url["TargetFunctionArn"]) or url["Qualifier"] == "live"
     provisioned = [alias for alias in templates.properties("AWS::Lambda::Alias") if "ProvisionedConcurrencyConfig" in alias]
@@ -234,6 +259,23 @@ def test_every_function_and_queue_has_an_alarm(templates: Templates) -> None:
         assert f"{row.name} fails or is throttled" in described
         if isinstance(row, Queue):
             assert f"Messages of queue {row.queue} failed" in described
+
+
+def test_webhooks_that_wait_too_long_are_told_of(templates: Templates) -> None:
+    (alarm,) = [
+        found
+        for found in templates.properties("AWS::CloudWatch::Alarm")
+        if found.get("MetricName") == "WebhookOldestEventAgeSeconds"
+    ]
+    assert (alarm["Threshold"], alarm["Period"], alarm["EvaluationPeriods"]) == (900, 300, 2)
+    assert (alarm["Namespace"], alarm["Statistic"]) == ("Cardwright", "Maximum")
+
+
+def test_the_account_has_room_for_what_is_reserved(templates: Templates) -> None:
+    reserved = sum(found.get("ReservedConcurrentExecutions", 0) for found in templates.functions().values())
+    # Lambda keeps 100 executions for functions without a reservation; deploy.md names the quota that takes.
+    said = f"over {reserved + 100} "
+    assert said in (packaging.ROOT / "docs" / "operations" / "deploy.md").read_text()
 
 
 def test_logs_are_encrypted_and_end(templates: Templates) -> None:

@@ -23,12 +23,16 @@ def platform() -> Platform:
     return Platform(
         keys=KEYS,
         secrets={name: SecretHandle(name=name, arn=f"arn:{name}") for name in capabilities.SECRETS.values()},
-        queues={"events": QueueHandle(url="https://queue", arn="arn:queue")},
+        queues={
+            name: QueueHandle(url=f"https://{name}", arn=f"arn:{name}", dead_arn=f"arn:{name}-dead")
+            for name in ("events", "notifications")
+        },
         exports=BucketHandle(name="exports", arn="arn:exports"),
         database=DatabaseHandle(
             name="cardwright", owner="owner", proxy_host="proxy", proxy_id="prx", cluster_host="cluster", cluster_id="cls"
         ),
         cache=CacheHandle(name="cache", host="cache", port="6379", arn="arn:cache", user="user", user_arn="arn:user"),
+        webhook_sender="arn:sender",
     )
 
 

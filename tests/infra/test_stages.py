@@ -42,6 +42,7 @@ def test_environment_overrides_settings() -> None:
         ("dev", {"CARDWRIGHT_DEV_REGION": "europe"}, "no region"),
         ("dev", {"CARDWRIGHT_DEV_DOMAIN": "https://x"}, "no domain"),
         ("dev", {"CARDWRIGHT_DEV_PROCESSOR": "visa"}, "no processor 'visa'"),
+        ("dev", {"CARDWRIGHT_DEV_MESSAGES": "simulated"}, "no message channels 'simulated'"),
         ("dev", {"CARDWRIGHT_DEV_PROCESSOR": "marqeta"}, "no address of a processor"),
         ("dev", {"CARDWRIGHT_DEV_PROCESSOR_URL": "http://processor.example"}, "no address of a processor"),
         ("dev", {"CARDWRIGHT_DEV_PROCESSOR_URL": "https://user@processor.example"}, "no address of a processor"),
@@ -61,6 +62,13 @@ def test_the_environment_names_the_processor() -> None:
     assert processor("dev", PROCESSOR="marqeta", PROCESSOR_URL="https://issuer.marqeta.example/v3").adapter == "marqeta"
     assert processor("prod") == stages.Party(adapter="lithic", url="https://api.lithic.com")
     assert processor("prod", PROCESSOR_URL="https://sandbox.lithic.com").url == "https://sandbox.lithic.com"
+
+
+def test_the_environment_names_the_channels_of_messages() -> None:
+    said = {"CARDWRIGHT_PROD_MESSAGES": "listed", "CARDWRIGHT_PROD_MAIL_SENDER": "cards@bank.example"}
+    assert stages.load("prod", said).messages == stages.Party(adapter="listed", url="mailto:cards@bank.example")
+    otherwise = stages.load("prod", {"CARDWRIGHT_PROD_MESSAGES": "listed"}).messages
+    assert otherwise == replace(stages.load("prod", {}).messages, adapter="listed")
 
 
 @pytest.mark.parametrize("named", ["simulated", "stripe", "marqeta"])

@@ -137,6 +137,9 @@ def test_users_own_cloud_settings_do_not_reach_the_parts(monkeypatch: pytest.Mon
     assert base["NO_PROXY"] == "127.0.0.1,localhost,internal.example"
     assert base["PATH"] == os.environ["PATH"]
     assert environment.aws_environment(4566)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
+    assert "AWS_ENDPOINT_URL_LAMBDA" not in environment.aws_environment(4566)
+    both = environment.aws_environment(4566, 4567)
+    assert (both["AWS_ENDPOINT_URL"], both["AWS_ENDPOINT_URL_LAMBDA"]) == ("http://127.0.0.1:4566", "http://127.0.0.1:4567")
 
 
 def test_secret_documents_have_the_shapes_compose_reads(home: Home) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from cardwright.kyc.ports import KycProvider
     from cardwright.kyc.service import KycEvents, KycService
     from cardwright.ledger.service import LedgerBooks
+    from cardwright.notifications.ports import BounceScheme
+    from cardwright.notifications.service import NotificationDevices, UserNotifications
+    from cardwright.notifications.service.reports import BounceReports
     from cardwright.platform.keys import DataKeys, SigningKeys
     from cardwright.programs.service import ProgramAdministration
     from cardwright.ratelimit.service import RateLimiter
@@ -71,20 +74,10 @@ class Api(CardRoot):
 
     @cached_property
     def messages(self) -> "Messages":
-        """Message channels. CARDWRIGHT_MESSAGES names them: `simulated` at a URL, or `ses` with mailto:<sender> for a URL."""
-        self._require(Capability.MESSAGES)
-        named = environment.variable(Capability.MESSAGES, "CARDWRIGHT_MESSAGES")
-        url = environment.variable(Capability.MESSAGES, "CARDWRIGHT_MESSAGES_URL")
-        if named == "simulated":
-            from cardwright.providers.messages_simulated import SimulatedMessages
+        """What identity sends people, over the channels of notifications."""
+        from cardwright.providers.messages_channels import ChannelMessages
 
-            secret = environment.variable(Capability.MESSAGES, "CARDWRIGHT_MESSAGES_API_SECRET")
-            return SimulatedMessages(url, lambda: resources.api_key(secret))
-        if named == "ses" and url.startswith("mailto:"):
-            from cardwright.providers.messages_ses import SesMessages
-
-            return SesMessages(url.removeprefix("mailto:"))
-        raise BrokenInvariantError(f"there are no message channels called {named}")
+        return ChannelMessages(self.channels, self.ids)
 
     @cached_property
     def identity(self) -> "IdentityService":
@@ -203,8 +196,60 @@ class Api(CardRoot):
         return SettlementDesk(self.database, self.clock)
 
     @cached_property
+    def notifications(self) -> "UserNotifications":
+        """What people were told, and how they wish to be."""
+        from cardwright.identity.service import ContactSeals
+        from cardwright.notifications.service import UserNotifications
+
+        people = ContactSeals(self.database, lambda: self.data_keys)
+        return UserNotifications(self.database, self.clock, self.ids, people)
+
+    @cached_property
+    def notification_devices(self) -> "NotificationDevices":
+        """Devices of people. Doors that text nobody have no channels, and those that seal nothing no data keys."""
+        from cardwright.identity.service import ContactSeals
+        from cardwright.notifications.service import Carriers, NotificationDevices
+
+        seals = ContactSeals(self.database, lambda: self.data_keys)
+        carriers = Carriers(self.channels if Capability.MESSAGES in self._needs else {}, self.cache, self.clock)
+        return NotificationDevices(self.database, self.clock, self.ids, seals, self.sealer, carriers)
+
+    @cached_property
+    def sendgrid_reports(self) -> "BounceReports":
+        """What SendGrid tells of mail it took; taken under role worker, for no user."""
+        from cardwright.compose.channels import inbound_settings
+        from cardwright.providers.bounces_sendgrid import SendGridBounces
+
+        return self._reports(SendGridBounces(lambda: inbound_settings("sendgrid")))
+
+    @cached_property
+    def twilio_reports(self) -> "BounceReports":
+        """What Twilio tells of texts it took; taken under role worker, for no user."""
+        from cardwright.compose.channels import TWILIO_STATUS_PATH, inbound_settings
+        from cardwright.providers.bounces_twilio import TwilioBounces
+
+        url = self.settings.public_url + TWILIO_STATUS_PATH
+        return self._reports(TwilioBounces(lambda: inbound_settings("twilio"), url))
+
+    def _reports(self, scheme: "BounceScheme") -> "BounceReports":
+        from cardwright.notifications.service import NotificationBounces
+        from cardwright.notifications.service.reports import BounceReports
+
+        self._require(Capability.DATABASE_WORKER, Capability.MESSAGES_INBOUND)
+        bounces = NotificationBounces(resources.database(Capability.DATABASE_WORKER), self.clock, self.sealer)
+        return BounceReports(bounces, self.clock, scheme)
+
+    @cached_property
     def webhooks(self) -> "WebhookSubscriptions":
         """Webhook subscriptions."""
         from cardwright.webhooks.service import WebhookSubscriptions
 
-        return WebhookSubscriptions(self.database, self.clock, self.ids, self.sealer, local=self.settings.local, cards=self.cards)
+        return WebhookSubscriptions(
+            self.database,
+            self.clock,
+            self.ids,
+            self.sealer,
+            local=self.settings.local,
+            cards=self.cards,
+            public_url=self.settings.public_url,
+        )

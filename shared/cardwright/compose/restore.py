@@ -18,14 +18,17 @@ _SLOW: dict[Capability, tuple[str, ...]] = {
     Capability.SIGNING_KEY: ("cardwright.platform.keys", "cardwright.identity.service"),
     Capability.SIGNING_PUBLIC_KEY: ("cardwright.platform.keys", "cardwright.identity.service"),
     Capability.EVENT_QUEUE: ("cardwright.platform.queue", "cardwright.outbox.service"),
+    Capability.DEAD_LETTERS: ("cardwright.platform.dead_letters",),
     Capability.SEALING_SECRET: ("cardwright.platform.keys", "cardwright.platform.secrets_manager"),
     Capability.EXPORTS: ("cardwright.platform.objects",),
     Capability.EXPORT_LINKS: ("cardwright.platform.objects",),
-    Capability.INTERNET: ("cardwright.platform.egress", "cardwright.webhooks.service"),
+    Capability.WEBHOOK_SENDER: ("cardwright.platform.invoking", "cardwright.webhooks.service"),
+    Capability.INTERNET: ("cardwright.platform.egress",),
     Capability.PROCESSOR: ("cardwright.platform.secrets_manager",),
     Capability.PROCESSOR_INBOUND: ("cardwright.platform.secrets_manager",),
     Capability.KYC: ("cardwright.platform.secrets_manager",),
     Capability.KYC_INBOUND: ("cardwright.platform.secrets_manager",),
+    Capability.MESSAGES_INBOUND: ("cardwright.platform.secrets_manager",),
     Capability.MESSAGES: ("cardwright.platform.secrets_manager",),
 }
 

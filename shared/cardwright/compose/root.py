@@ -12,6 +12,7 @@ from cardwright.kernel.rows import Capability
 from cardwright.platform.ids import IdSource
 
 if TYPE_CHECKING:
+    from cardwright.compose.channels import Channels
     from cardwright.platform.keys import Sealer
     from cardwright.platform.objects import ObjectStore
 
@@ -50,6 +51,14 @@ class Root:
         self._require(Capability.SEALING_SECRET)
         name = environment.variable(Capability.SEALING_SECRET, "CARDWRIGHT_SEALING_SECRET")
         return Sealer(resources.secrets(), name)
+
+    @cached_property
+    def channels(self) -> "Channels":
+        """Providers of messages to people, for each channel in the order in which they are asked."""
+        from cardwright.compose.channels import open_channels
+
+        self._require(Capability.MESSAGES)
+        return open_channels(self.settings)
 
     def _objects(self, capability: Capability) -> "ObjectStore":
         """The bucket that a capability opens."""

@@ -1,14 +1,14 @@
 """Composition root of queue, schedule and signed-event functions: the worker role, no user."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cardwright.compose import resources
 from cardwright.compose import settings as environment
 from cardwright.compose.cards import CardRoot
 from cardwright.compose.restore import prepare
-from cardwright.kernel.errors import BrokenInvariantError
+from cardwright.kernel.errors import BrokenInvariantError, NotFoundError
 from cardwright.kernel.rows import Capability
 from cardwright.platform.postgres import Database
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from cardwright.kyc.ports import KycProvider
     from cardwright.kyc.service import KycService
     from cardwright.ledger.service import LedgerCheck
+    from cardwright.notifications.service import NotificationService, NotificationWorker
+    from cardwright.notifications.service.reports import BounceReports
     from cardwright.outbox.service import OutboxRelay
+    from cardwright.platform.dead_letters import DeadLetters
     from cardwright.platform.egress import Egress
-    from cardwright.platform.queue import QueueSender
+    from cardwright.platform.invoking import InvokedSender
     from cardwright.settlement.service import Reconciliation
     from cardwright.transactions.service.export_runs import ExportRunner
     from cardwright.transactions.service.life import TransactionLife
@@ -65,20 +68,29 @@ class Workers(CardRoot):
         return LedgerCheck(self.database, self.clock)
 
     @cached_property
-    def event_queue(self) -> "QueueSender":
-        """The queue events go to."""
-        from cardwright.platform.queue import QueueSender
-
-        self._require(Capability.EVENT_QUEUE)
-        return QueueSender(environment.variable(Capability.EVENT_QUEUE, "CARDWRIGHT_EVENT_QUEUE_URL"))
-
-    @cached_property
     def outbox(self) -> "OutboxRelay":
-        """Moves committed events to the queue."""
-        from cardwright.outbox.service import OutboxEvents, OutboxRelay
+        """Copies decisions into the feed and moves committed events to the queues that want them."""
+        from cardwright.outbox.ports import QueueRoute
+        from cardwright.outbox.rules import for_partners, for_people
+        from cardwright.outbox.service import OutboxRelay
+        from cardwright.platform.queue import QueueSender
         from cardwright.transactions.service import TransactionEvents
 
-        return OutboxRelay(self.database, [OutboxEvents(), TransactionEvents()], self.event_queue, self.clock)
+        self._require(Capability.EVENT_QUEUE)
+        partners = environment.variable(Capability.EVENT_QUEUE, "CARDWRIGHT_EVENT_QUEUE_URL")
+        people = environment.variable(Capability.EVENT_QUEUE, "CARDWRIGHT_NOTIFICATION_QUEUE_URL")
+        routes = [QueueRoute(QueueSender(partners), for_partners), QueueRoute(QueueSender(people), for_people)]
+        return OutboxRelay(self.database, [TransactionEvents()], routes, self.clock)
+
+    def dead_letters(self, queue: str) -> "DeadLetters":
+        """What the consumer of a queue, by its logical name, gave up. Raises NotFoundError queue_not_found."""
+        from cardwright.platform.dead_letters import DeadLetters
+
+        self._require(Capability.DEAD_LETTERS)
+        variables = {"events": "CARDWRIGHT_EVENT_QUEUE_URL", "notifications": "CARDWRIGHT_NOTIFICATION_QUEUE_URL"}
+        if queue not in variables:
+            raise NotFoundError(f"There is no such queue; there are: {', '.join(variables)}.", code="queue_not_found")
+        return DeadLetters(environment.variable(Capability.DEAD_LETTERS, variables[queue]))
 
     @cached_property
     def transaction_life(self) -> "TransactionLife":
@@ -131,12 +143,36 @@ class Workers(CardRoot):
         self._require(Capability.INTERNET)
         return Egress(loopback=self.settings.local)
 
+    def send_webhook(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the post an invocation describes; tell the answer, or why there is none."""
+        from cardwright.platform.egress import answer_invocation
+
+        return answer_invocation(self.egress, event)
+
+    @cached_property
+    def webhook_sender(self) -> "InvokedSender":
+        """Posts through the function that stands apart."""
+        from cardwright.platform.invoking import InvokedSender
+
+        self._require(Capability.WEBHOOK_SENDER)
+        return InvokedSender(environment.variable(Capability.WEBHOOK_SENDER, "CARDWRIGHT_WEBHOOK_SENDER_FUNCTION"))
+
     @cached_property
     def webhooks(self) -> "WebhookService":
         """Sends events to subscriptions."""
+        from cardwright.ratelimit.service import WebhookPace
+        from cardwright.transactions.service import TransactionEvents
         from cardwright.webhooks.service import WebhookService
 
-        return WebhookService(self.database, self.clock, self.ids, self.sealer, lambda: self.egress)
+        return WebhookService(
+            self.database,
+            self.clock,
+            self.ids,
+            self.sealer,
+            lambda: self.webhook_sender,
+            sources=[TransactionEvents()],
+            pace=WebhookPace(self.cache, self.clock, self.ids, enabled=self.settings.rate_limits),
+        )
 
     @cached_property
     def webhook_worker(self) -> "WebhookWorker":
@@ -144,6 +180,40 @@ class Workers(CardRoot):
         from cardwright.webhooks.service import WebhookWorker
 
         return WebhookWorker(self.webhooks)
+
+    @cached_property
+    def notifications(self) -> "NotificationService":
+        """Tells people of events."""
+        from cardwright.identity.service import Contacts
+        from cardwright.notifications.service import Carriers, NotificationService
+        from cardwright.platform.keys import DataKeys
+
+        self._require(Capability.USER_KEY)
+        key = environment.variable(Capability.USER_KEY, "CARDWRIGHT_USER_KEY_ARN")
+        return NotificationService(
+            self.database,
+            self.clock,
+            self.ids,
+            self.sealer,
+            contacts=lambda: Contacts(self.database, DataKeys(key)),
+            carriers=lambda: Carriers(self.channels, self.cache, self.clock),
+        )
+
+    @cached_property
+    def ses_reports(self) -> "BounceReports":
+        """What SES tells of mail it took."""
+        from cardwright.notifications.service import NotificationBounces
+        from cardwright.notifications.service.reports import BounceReports
+        from cardwright.providers.bounces_ses import SesBounces
+
+        return BounceReports(NotificationBounces(self.database, self.clock, self.sealer), self.clock, SesBounces())
+
+    @cached_property
+    def notification_worker(self) -> "NotificationWorker":
+        """Consumes the notifications queue."""
+        from cardwright.notifications.service import NotificationWorker
+
+        return NotificationWorker(self.notifications)
 
 
 @cache

@@ -73,6 +73,15 @@ class UserRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactRow:
+    """What a worker that writes to somebody needs: the sealed address, and the data key that opens it."""
+
+    email_sealed: bytes
+    email_verified_at: datetime | None
+    wrapped_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRow:
     """A session with what its tokens say of its user."""
 
@@ -136,6 +145,12 @@ def load_user(tx: Transaction, user_id: UUID) -> UserRow | None:
         (user_id,),
     )
     return None if row is None else UserRow(**{**row, "role": Role(row["role"])})
+
+
+def find_contact(tx: Transaction, user_id: UUID) -> ContactRow | None:
+    """How a user is written to; for workers."""
+    row = tx.fetch_one("SELECT * FROM find_contact(%s)", (user_id,))
+    return None if row is None else ContactRow(**row)
 
 
 def insert_pending(tx: Transaction, pending: PendingRegistration) -> None:

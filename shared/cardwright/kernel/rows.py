@@ -21,6 +21,7 @@ class Capability(StrEnum):
     MAC_KEY = "mac_key"
     SEALING_SECRET = "sealing_secret"  # noqa: S105 - the name of a capability
     EVENT_QUEUE = "event_queue"
+    DEAD_LETTERS = "dead_letters"
     EXPORTS = "exports"
     EXPORT_LINKS = "export_links"
     PROCESSOR = "processor"
@@ -28,6 +29,9 @@ class Capability(StrEnum):
     KYC = "kyc"
     KYC_INBOUND = "kyc_inbound"
     MESSAGES = "messages"
+    MESSAGES_INBOUND = "messages_inbound"
+    WEBHOOK_SENDER = "webhook_sender"
+    # URLs that strangers chose. Parties we know are reached by their own capabilities.
     INTERNET = "internet"
 
 
@@ -142,7 +146,9 @@ class Schedule(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Row):
-    """A function invoked by the deployment or an operator, not by a request."""
+    """A function invoked by the deployment, an operator or another function. `reserved_concurrency` is also its most."""
+
+    reserved_concurrency: int = 0
 
 
 # What every endpoint for signed-in users needs: sessions and data, quotas, token checks, sealed idempotency bodies and cursors.

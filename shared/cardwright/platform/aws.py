@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ses import SESClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 # Short deadlines and few retries of the SDK's own, because callers have budgets; a connection for each thread of a local host.
@@ -33,7 +35,11 @@ _CONFIGS = {
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-    )
+    ),
+    # What SNS is asked for may be a text to somebody's telephone, and it knows no way to ask for one only once.
+    "sns": _CONFIG.merge(Config(retries={"total_max_attempts": 1, "mode": "standard"})),
+    # A function is invoked once: whether to try again is the caller's to say. The answer comes when the function ends.
+    "lambda": _CONFIG.merge(Config(read_timeout=20, retries={"total_max_attempts": 1, "mode": "standard"})),
 }
 
 
@@ -65,9 +71,13 @@ _clients = _Clients()
 @overload
 def client(service: Literal["kms"]) -> "KMSClient": ...
 @overload
+def client(service: Literal["lambda"]) -> "LambdaClient": ...
+@overload
 def client(service: Literal["sqs"]) -> "SQSClient": ...
 @overload
 def client(service: Literal["ses"]) -> "SESClient": ...
+@overload
+def client(service: Literal["sns"]) -> "SNSClient": ...
 @overload
 def client(service: Literal["s3"]) -> "S3Client": ...
 @overload

@@ -1,8 +1,10 @@
 """Posting to addresses strangers chose: names resolved once, every address checked, all waits inside one deadline."""
 
+import base64
 import contextlib
 import ipaddress
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -10,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import certifi
 import httpcore
@@ -19,6 +21,12 @@ TOTAL_S = 15.0
 CONNECT_S = 3.0
 READ_BYTES_MAX = 64 * 1024
 _WRITE_BYTES = 16 * 1024
+# All that is read of one answer: notices before it (1xx), headers, the framing of chunks, and the body.
+_ANSWER_BYTES_MAX = 1024 * 1024
+PORTS = frozenset({443, 8443})
+# What a URL's authority may be made of. Parsers disagree about everything else (brackets, backslashes, other alphabets).
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_TARGET = re.compile(r"[!-~]*", re.ASCII)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]
@@ -41,8 +49,8 @@ _REFUSED_V6 = tuple(
 
 
 class EgressError(Exception):
-    """The request got no answer. `code` is one of address_refused, name_not_resolved, connect_failed, tls_failed, timeout,
-    protocol_error."""
+    """The request got no answer. `code` is one of url_refused, address_refused, name_not_resolved, connect_failed, tls_failed,
+    timeout, protocol_error."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -82,7 +90,8 @@ def system_resolver(host: str, port: int) -> list[str]:
 class Egress:
     """Posts to untrusted https URLs. No redirects, no proxies, no decoding, one connection a request.
 
-    `loopback` allows this machine's own addresses, over http too. `resolver` and `tls` are the system's unless given.
+    `loopback` allows this machine's own addresses, over http and at any port too. `resolver` and `tls` are the system's unless
+    given.
     """
 
     def __init__(
@@ -91,24 +100,28 @@ class Egress:
         loopback: bool = False,
         resolver: Resolver = system_resolver,
         tls: ssl.SSLContext | None = None,
+        ports: frozenset[int] = PORTS,
         total_s: float = TOTAL_S,
         connect_s: float = CONNECT_S,
     ) -> None:
         self._loopback = loopback
         self._resolver = resolver
         self._tls = tls or _tls()
+        self._ports = ports
         self._total_s = total_s
         self._connect_s = connect_s
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send the body and return the answer, whatever its status. Raises EgressError."""
         deadline = time.monotonic() + self._total_s
-        parts = urlsplit(url)
+        parts, port = _parsed(url)
         host, secure = parts.hostname or "", parts.scheme == "https"
-        port = parts.port or (443 if secure else 80)
         addresses = self._addresses(host, port, deadline)
-        if not secure and not (self._loopback and all(address.is_loopback for address in addresses)):
-            raise EgressError("address_refused")
+        if not (self._loopback and all(_is_loopback(address) for address in addresses)):
+            if not secure:
+                raise EgressError("address_refused")
+            if port not in self._ports:
+                raise EgressError("url_refused")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         request_url = httpcore.URL(scheme=parts.scheme.encode(), host=host.encode(), port=port, target=target.encode())
         backend = _CheckedBackend(addresses, deadline, self._connect_s)
@@ -117,7 +130,7 @@ class Egress:
         try:
             with (
                 httpcore.ConnectionPool(self._tls, max_connections=1, network_backend=backend) as pool,
-                pool.stream("POST", request_url, headers=[(b"Host", _authority(parts.netloc)), *sent], content=body) as answer,
+                pool.stream("POST", request_url, headers=[(b"Host", parts.netloc.encode()), *sent], content=body) as answer,
             ):
                 names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
                 return Answer(answer.status, names, _first_bytes(answer.iter_stream()))
@@ -137,7 +150,8 @@ class Egress:
             raise EgressError("address_refused") from error
         if not addresses:
             raise EgressError("name_not_resolved")
-        if not all(allowed(address, loopback=self._loopback) for address in addresses):
+        ours = [_is_loopback(address) for address in addresses]
+        if any(ours) != all(ours) or not all(allowed(address, loopback=self._loopback) for address in addresses):
             raise EgressError("address_refused")
         return addresses
 
@@ -167,6 +181,7 @@ class _DeadlineStream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._read_bytes = 0
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -175,7 +190,11 @@ class _DeadlineStream(httpcore.NetworkStream):
         return left
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._left())
+        if self._read_bytes >= _ANSWER_BYTES_MAX:
+            raise httpcore.ReadError("too much")
+        data = self._stream.read(max_bytes, self._left())
+        self._read_bytes += len(data)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _WRITE_BYTES):
@@ -213,12 +232,13 @@ class _CheckedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         until = min(self._deadline, time.monotonic() + self._connect_s)
         failure: Exception = httpcore.ConnectTimeout("deadline")
-        for address in self._addresses:
+        for tried, address in enumerate(self._addresses):
             left = until - time.monotonic()
             if left <= 0:
                 break
             try:
-                stream = self._tcp.connect_tcp(str(address), port, timeout=left)
+                # An address that does not answer leaves time for those after it.
+                stream = self._tcp.connect_tcp(str(address), port, timeout=left / (len(self._addresses) - tried))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
                 continue
@@ -228,18 +248,44 @@ class _CheckedBackend(httpcore.NetworkBackend):
 
 
 def _first_bytes(chunks: Iterable[bytes]) -> bytes:
-    body = b""
+    body = bytearray()
     # The status is the answer; what follows it is for people to read and may break off.
     with contextlib.suppress(httpcore.TimeoutException, httpcore.ProtocolError, httpcore.NetworkError):
         for chunk in chunks:
             body += chunk
             if len(body) >= READ_BYTES_MAX:
                 break
-    return body[:READ_BYTES_MAX]
+    return bytes(body[:READ_BYTES_MAX])
 
 
-def _authority(netloc: str) -> bytes:
-    return netloc.rpartition("@")[2].encode()
+def _parsed(url: str) -> tuple[SplitResult, int]:
+    """The parts of a URL and its port. Nothing is mended: what a parser would drop or read otherwise is refused."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise EgressError("url_refused") from error
+    plain = _TARGET.fullmatch(url) and "#" not in url and "\\" not in url and _AUTHORITY.fullmatch(parts.netloc)
+    if parts.scheme not in ("https", "http") or not plain or port == 0:
+        raise EgressError("url_refused")
+    return parts, port or (443 if parts.scheme == "https" else 80)
+
+
+def _is_loopback(address: Address) -> bool:
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def answer_invocation(egress: Egress, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The function's end of `platform.invoking`: make the post an event describes; tell the answer, or why there is none.
+
+    Raises KeyError for an event that describes none.
+    """
+    try:
+        answer = egress.post(event["url"], event["headers"], event["body"].encode())
+    except EgressError as error:
+        return {"error": error.code}
+    return {"status": answer.status, "headers": dict(answer.headers), "body": base64.b64encode(answer.body).decode()}
 
 
 def _tls() -> ssl.SSLContext:

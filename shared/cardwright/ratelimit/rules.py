@@ -16,6 +16,8 @@ PER_USER = Quota("user", 100, 60)
 PER_ORGANIZATION = Quota("organization", 1000, 60)
 PER_ADDRESS = Quota("address", 1000, 60)
 LOGIN = Quota("login", 10, 900)
+# Attempts to deliver to one webhook subscription.
+PER_SUBSCRIPTION = Quota("webhook", 100, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,14 @@ class Standing:
     allowed: bool
     remaining: int
     reset_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """How many of those asked for may go now; if not all, `wait_ms` until the next may."""
+
+    allowed: int
+    wait_ms: int
 
 
 def tightest(standings: list[Standing]) -> Standing:

@@ -66,7 +66,9 @@ def test_a_part_no_row_asked_for_is_refused(part: str) -> None:
         getattr(Api(frozenset()), part)
 
 
-@pytest.mark.parametrize("part", ["database", "sealer", "event_queue", "vault", "card_numbers", "export_runs"])
+@pytest.mark.parametrize(
+    "part", ["database", "sealer", "outbox", "egress", "webhook_sender", "vault", "card_numbers", "export_runs"]
+)
 def test_workers_are_refused_alike(part: str) -> None:
     with pytest.raises(BrokenInvariantError, match="does not ask for"):
         getattr(Workers(frozenset()), part)

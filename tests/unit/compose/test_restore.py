@@ -15,7 +15,7 @@ from cardwright.kernel.rows import Capability, Http, Task, Url
 from functions import door as doors
 from functions.catalogue import CATALOGUE
 
-WEBHOOKS = frozenset({Capability.DATABASE_WORKER, Capability.SEALING_SECRET, Capability.INTERNET})
+WEBHOOKS = frozenset({Capability.DATABASE_WORKER, Capability.CACHE, Capability.SEALING_SECRET, Capability.WEBHOOK_SENDER})
 
 
 class Hooks(ModuleType):

@@ -1,13 +1,27 @@
 """Events as messages: what goes in comes out, and nothing else does."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardwright.outbox.rules import API_VERSION, EVENT_TYPES, VERIFICATION_REQUESTED, Event, envelope, from_message, message
+from cardwright.kernel import ids
+from cardwright.outbox.rules import (
+    API_VERSION,
+    EVENT_TYPES,
+    VERIFICATION_REQUESTED,
+    WEBHOOK_DISABLED,
+    WEBHOOK_TEST,
+    Event,
+    FeedFilter,
+    envelope,
+    for_partners,
+    for_people,
+    from_message,
+    message,
+)
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC)).map(
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
@@ -60,6 +74,35 @@ def test_a_document_that_is_no_message_is_refused(document: dict[str, object]) -
         from_message(document)
 
 
-def test_the_internal_event_is_not_offered_to_partners() -> None:
+def test_internal_events_are_not_offered_to_partners() -> None:
     assert VERIFICATION_REQUESTED not in EVENT_TYPES
+    assert WEBHOOK_DISABLED not in EVENT_TYPES
     assert len(EVENT_TYPES) == 20
+
+
+def test_each_queue_has_its_types() -> None:
+    assert all(for_partners(event_type) for event_type in EVENT_TYPES)
+    assert for_partners(VERIFICATION_REQUESTED)
+    assert not for_partners(WEBHOOK_DISABLED)
+    assert {event_type for event_type in EVENT_TYPES if not for_people(event_type)} == {WEBHOOK_TEST}
+    assert for_people(WEBHOOK_DISABLED)
+    assert not for_people(VERIFICATION_REQUESTED)
+    assert not for_partners("card.polished")
+    assert not for_people("card.polished")
+
+
+def test_the_feed_is_searched_among_ids_of_its_time_with_room_on_both_sides() -> None:
+    since = datetime(2026, 11, 21, 10, tzinfo=UTC)
+    wanted = FeedFilter(
+        user_id=None,
+        types=frozenset(("card.created", WEBHOOK_TEST)),
+        card_ids=None,
+        organization_id=None,
+        since=since,
+        until=since + timedelta(hours=1),
+    )
+    full, empty = b"\xff" * ids.ENTROPY_BYTES, bytes(ids.ENTROPY_BYTES)
+    assert wanted.told_types == ["card.created"]
+    # An operation may be repeated for a day, and its event has the id of its first try.
+    assert ids.uuid7(since - timedelta(hours=25), full) < wanted.lowest_id <= ids.uuid7(since - timedelta(hours=24), empty)
+    assert ids.uuid7(wanted.until, full) < wanted.highest_id < ids.uuid7(wanted.until + timedelta(hours=2), empty)

@@ -4,19 +4,15 @@ import gzip
 import ipaddress
 import itertools
 import socket
-import ssl
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from cardwright.platform.egress import READ_BYTES_MAX, Egress, EgressError, allowed, system_resolver
+from tests.fakes.certificates import Authority
 from tests.fakes.receiver import OK, RawReceiver
 
 REFUSED = """
@@ -210,6 +206,19 @@ def test_a_closed_port_is_a_failed_connect_and_the_next_address_is_tried() -> No
         assert egress.post(f"http://hooks.example.com:{receiver.port}/", {}, b"").status == 200
 
 
+def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
+    with RawReceiver() as receiver, socket.socket() as deaf, ExitStack() as waiting:
+        deaf.bind(("127.0.0.2", receiver.port))
+        deaf.listen(0)
+        # A full queue: the system drops whoever else comes, as a firewall would.
+        for _ in range(4):
+            caller = waiting.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(("127.0.0.2", receiver.port))
+        egress = Egress(loopback=True, resolver=always("127.0.0.2", "127.0.0.1"), connect_s=1)
+        assert egress.post(f"http://hooks.example.com:{receiver.port}/", {}, b"").status == 200
+
+
 def test_a_name_that_is_not_known_or_a_resolver_that_hangs_has_its_code() -> None:
     def unknown(_host: str, _port: int) -> list[str]:
         raise socket.gaierror("no such name")
@@ -230,35 +239,9 @@ def test_the_systems_resolver_gives_addresses_of_this_machine() -> None:
     assert "127.0.0.1" in system_resolver("127.0.0.1", 80)
 
 
-def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context with a certificate for the name, and a client's context that trusts its maker."""
-    now = datetime.now(UTC)
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test ca")])
-
-    def build(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        builder = x509.CertificateBuilder(issuer_name=ca_name, subject_name=subject, public_key=public)
-        builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
-        return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-
-    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-    ca = build(ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    ca = ca.add_extension(usage, critical=True)
-    ca = ca.add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-    leaf = build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key())
-    leaf = leaf.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    pem = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    (folder / "leaf.pem").write_bytes(leaf.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "leaf.pem", folder / "key.pem")
-    return server, ssl.create_default_context(cafile=str(folder / "ca.pem"))
-
-
 def test_tls_asks_for_and_checks_the_name_and_not_the_address(tmp_path: Path) -> None:
-    server, client = certificate(tmp_path, "hooks.example.com")
+    authority = Authority.make(tmp_path)
+    server, client = authority.server("hooks.example.com"), authority.trusting()
     with RawReceiver(OK, tls=server) as receiver:
         egress = Egress(loopback=True, resolver=always("127.0.0.1"), tls=client)
         assert egress.post(f"https://hooks.example.com:{receiver.port}/", {}, b"{}").status == 200

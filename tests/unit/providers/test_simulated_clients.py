@@ -11,9 +11,11 @@ import pytest
 from cardwright.kernel.errors import CardwrightError, InvalidRequestError, ProviderRefusedError, UnavailableError
 from cardwright.kernel.secret import Secret
 from cardwright.kyc.rules import Details, KycStatus, Outcome, reference
+from cardwright.notifications.ports import DeadAddressError, Rendered
+from cardwright.providers.channels_simulated import SimulatedChannel
 from cardwright.providers.kyc_simulated import SimulatedKyc, read_event
-from cardwright.providers.messages_simulated import SimulatedMessages
 
+MESSAGE = UUID("01a1fd8c-6900-7e4e-b880-6d106aa6a90b")
 USER = UUID("01a1fd8c-6900-7e4e-b880-6d106aa6a909")
 SUBMISSION = UUID("01a1fd8c-6900-7e4e-b880-6d106aa6a90a")
 DETAILS = Details(Secret("Ada"), Secret("Lovelace"), Secret(date(1990, 12, 10)), "GB", "passport", Secret("X123"))
@@ -31,9 +33,10 @@ def kyc(answer: Callable[[httpx.Request], httpx.Response]) -> SimulatedKyc:
     return SimulatedKyc("http://kyc.test", api_key, transport=httpx.MockTransport(answer))
 
 
-def messages(answer: Callable[[httpx.Request], httpx.Response]) -> SimulatedMessages:
-    """A client whose requests are answered here."""
-    return SimulatedMessages("http://mail.test", api_key, transport=httpx.MockTransport(answer))
+def send(answer: Callable[[httpx.Request], httpx.Response]) -> str | None:
+    """Send a mail through a channel whose requests are answered here."""
+    channel = SimulatedChannel("email", "http://mail.test", api_key, transport=httpx.MockTransport(answer))
+    return channel.send(Secret("ada@example.com"), Rendered("Hello", "Body", {"code": "123456"}), MESSAGE)
 
 
 def broken(request: httpx.Request) -> httpx.Response:
@@ -71,7 +74,7 @@ def test_a_refusal_is_final(status: int) -> None:
     with pytest.raises(ProviderRefusedError) as submission:
         kyc(lambda _: httpx.Response(status)).submit("ref", DETAILS, CALLBACK)
     with pytest.raises(ProviderRefusedError) as message:
-        messages(lambda _: httpx.Response(status)).send("email", "ada@example.com", "s", "b", {})
+        send(lambda _: httpx.Response(status))
     assert (submission.value.code, message.value.code) == ("kyc_refused", "messages_refused")
 
 
@@ -80,16 +83,14 @@ def test_what_may_pass_is_unavailable(status: int) -> None:
     with pytest.raises(UnavailableError) as submission:
         kyc(lambda _: httpx.Response(status)).submit("ref", DETAILS, CALLBACK)
     with pytest.raises(UnavailableError) as message:
-        messages(lambda _: httpx.Response(status)).send("email", "ada@example.com", "s", "b", {})
+        send(lambda _: httpx.Response(status))
     assert (submission.value.code, message.value.code) == ("kyc_unavailable", "messages_unavailable")
 
 
 def test_an_outage_says_nothing_of_the_person() -> None:
     caught: list[CardwrightError] = []
-    for act in (
-        lambda: kyc(broken).submit("ref", DETAILS, CALLBACK),
-        lambda: messages(broken).send("email", "ada@example.com", "s", "b", {"code": "123456"}),
-    ):
+    acts: list[Callable[[], object]] = [lambda: kyc(broken).submit("ref", DETAILS, CALLBACK), lambda: send(broken)]
+    for act in acts:
         with pytest.raises(UnavailableError) as error:
             act()
         caught.append(error.value)
@@ -101,6 +102,13 @@ def test_an_outage_says_nothing_of_the_person() -> None:
 def test_garbage_leaves_the_outcome_open(content: bytes) -> None:
     with pytest.raises(UnavailableError):
         kyc(lambda _: httpx.Response(202, content=content)).submit("ref", DETAILS, CALLBACK)
+    with pytest.raises(UnavailableError):
+        send(lambda _: httpx.Response(202, content=content))
+
+
+def test_an_address_that_is_gone_is_told_apart() -> None:
+    with pytest.raises(DeadAddressError):
+        send(lambda _: httpx.Response(410))
 
 
 def test_a_message_is_sent_whole() -> None:
@@ -110,7 +118,8 @@ def test_a_message_is_sent_whole() -> None:
         seen.append(request)
         return httpx.Response(202, json={"id": "msg_1"})
 
-    messages(answer).send("email", "ada@example.com", "Hello", "Body", {"code": "123456"})
+    assert send(answer) == "msg_1"
+    assert (seen[0].headers["authorization"], seen[0].headers["idempotency-key"]) == ("Bearer key-1", str(MESSAGE))
     assert json.loads(seen[0].content) == {
         "channel": "email",
         "to": "ada@example.com",

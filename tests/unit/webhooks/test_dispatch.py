@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -103,17 +104,31 @@ def test_when_time_is_up_what_is_in_the_air_is_left() -> None:
     assert job.became == ""
 
 
-def test_refilling_asks_for_what_fits_and_names_the_busy() -> None:
+def test_refilling_asks_for_what_fits_and_tells_what_is_on_its_way() -> None:
     busy_one = uuid4()
-    asked: list[tuple[int, list[UUID]]] = []
+    asked: list[tuple[int, dict[UUID, int]]] = []
     until = time.monotonic() + 1.5
 
-    def refill(room: int, busy: list[UUID]) -> list[Job]:
-        asked.append((room, busy))
+    def refill(room: int, flying: Mapping[UUID, int]) -> list[Job]:
+        asked.append((room, dict(flying)))
         return [FakeJob(takes_s=0.5, of=busy_one) for _ in range(2)] if len(asked) == 1 else []
 
     dispatcher = Dispatcher(threads=8, per_subscription=2)
     assert dispatcher.run([], lambda: 100.0 if time.monotonic() < until else 5.0, refill=refill, poll_s=0.05) == []
-    assert asked[0] == (8, [])
-    assert asked[1] == (6, [busy_one])
-    assert asked[-1] == (8, [])
+    assert asked[0] == (8, {})
+    assert asked[1] == (6, {busy_one: 2})
+    assert asked[-1] == (8, {})
+
+
+def test_where_a_look_found_something_the_next_follows_what_lands_and_does_not_wait_for_its_time() -> None:
+    backlog = [FakeJob() for _ in range(50)]
+    left = list(backlog)
+
+    def refill(room: int, flying: Mapping[UUID, int]) -> list[Job]:
+        found, left[:] = left[: min(room, 4)], left[min(room, 4) :]
+        return list(found)
+
+    # One look in its time would be one in an hour.
+    run = Dispatcher(threads=8).run
+    assert run([], lambda: 100.0 if any(not job.became for job in backlog) else 5.0, refill=refill, poll_s=3600.0) == []
+    assert {job.became for job in backlog} == {"recorded"}

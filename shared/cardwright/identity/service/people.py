@@ -36,7 +36,7 @@ class Profile:
 
 def seal(key: Secret[bytes], user_id: UUID, field: str, text: str) -> bytes:
     """Seal one value; it opens as this field of this user only."""
-    return seal_with(key, text.encode(), _context(user_id, field))
+    return seal_with(key, text.encode(), seal_context(user_id, field))
 
 
 class Person:
@@ -72,7 +72,7 @@ class Person:
         return None if sealed is None else Secret(self._open(TOTP, sealed))
 
     def _open(self, field: str, sealed: bytes) -> str:
-        return open_with(self._key, sealed, _context(self.row.user_id, field)).decode()
+        return open_with(self._key, sealed, seal_context(self.row.user_id, field)).decode()
 
 
 def load_person(tools: IdentityTools, actor: Actor, user_id: UUID) -> Person:
@@ -89,5 +89,6 @@ def key_context(user_id: UUID) -> dict[str, str]:
     return {"user_id": str(user_id)}
 
 
-def _context(user_id: UUID, field: str) -> str:
+def seal_context(user_id: UUID, field: str) -> str:
+    """What a sealed value of a user is bound to."""
     return f"user:{user_id}:{field}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from cardwright.kernel.clock import rfc3339
 from cardwright.outbox.rules import Event
@@ -11,14 +12,21 @@ from cardwright.transactions.store import publishing as store
 
 
 class TransactionEvents:
-    """The decisions as events: the row is its own event, and the transaction's id the event's."""
+    """The decisions as events: the row is its own event, and the transaction's id the event's.
+
+    The hot path writes no second row: the relay copies decisions into the feed.
+    """
 
     def take(self, tx: Transaction, limit: int) -> list[Event]:
-        """Lock and return the oldest unpublished decisions that no other relay holds."""
+        """Lock and return the oldest decisions that are not in the feed and that no other relay holds."""
         return [_event(row) for row in store.take_unpublished(tx, limit)]
 
+    def take_of_card(self, tx: Transaction, card_id: UUID) -> list[Event]:
+        """Lock and return a card's decisions that are not in the feed, waiting for who holds them."""
+        return [_event(row) for row in store.take_unpublished_of(tx, card_id)]
+
     def mark(self, tx: Transaction, events: Sequence[Event], at: datetime) -> None:
-        """Note that these decisions are published, and keep the words they are searched by."""
+        """Note that these decisions are in the feed, and keep the words they are searched by."""
         keys = [(event.card_id, event.event_id) for event in events if event.card_id is not None]
         store.mark_published(tx, keys, at)
         keep_words(tx, keys)

@@ -55,12 +55,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event's way to one subscription."""
+    """One event's way to one subscription; `attempted` counts the attempts, those of earlier rounds too."""
 
+    user_id: UUID
+    subscription_id: UUID
     event_id: UUID
     event_type: str
+    card_id: UUID | None
     status: DeliveryStatus
+    attempted: int
     next_attempt_at: datetime | None
+    event_created_at: datetime
     created_at: datetime
     finished_at: datetime | None
     attempts: tuple[Attempt, ...]

@@ -17,22 +17,25 @@ _URL_DETAILS = {
     "url_has_credentials": "A webhook URL holds no user name or password.",
     "url_host_not_allowed": "The host is a public DNS name, written in ASCII.",
     "url_port_not_allowed": "The port is 443 or 8443.",
+    "url_is_ours": "A webhook URL does not lead to this platform itself.",
 }
 _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
 
 
-def check_url(url: str, *, local: bool) -> FieldError | None:
+def check_url(url: str, *, local: bool, ours: str | None = None) -> FieldError | None:
     """Why we would not post to this URL, or None. On the local stage this machine is allowed, over http and at any port.
 
     Only plain DNS names are taken: no addresses, no other alphabets, no user info. Names that lead to private addresses
-    are found when we connect.
+    are found when we connect. `ours` is our own public URL: posts to its host and port would come back to us.
     """
     code = "url_invalid"
     if 1 <= len(url) <= URL_LENGTH_MAX and _PRINTABLE.fullmatch(url) and "\\" not in url and "#" not in url:
         try:
             parts = urlsplit(url)
             code = _url_code(parts, parts.port, local)
+            if not code and ours is not None and _place(parts) == _place(urlsplit(ours)):
+                code = "url_is_ours"
         except ValueError:
             code = "url_invalid"
     return FieldError("url", code, _URL_DETAILS[code]) if code else None
@@ -56,3 +59,9 @@ def _url_code(parts: SplitResult, port: int | None, local: bool) -> str:
 def _host(parts: SplitResult) -> str:
     host = parts.netloc.lower()
     return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+
+
+def _place(parts: SplitResult) -> tuple[str, int]:
+    host = _host(parts)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return "localhost" if host in _LOOPBACK_HOSTS else host, port

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Protocol
 from uuid import UUID
@@ -39,7 +39,8 @@ class Job(Protocol):
         ...
 
 
-Refill = Callable[[int, list[UUID]], Iterable[Job]]
+# Asked for as many jobs as there is room for, and told how many of each subscription are on their way.
+Refill = Callable[[int, Mapping[UUID, int]], Collection[Job]]
 
 
 class Dispatcher:
@@ -58,7 +59,10 @@ class Dispatcher:
         refill: Refill | None = None,
         poll_s: float = 1.0,
     ) -> list[Job]:
-        """Run the jobs, then with `refill(room, busy subscriptions)` more until START_RESERVE_S are left.
+        """Run the jobs, then with `refill` more until START_RESERVE_S are left.
+
+        Where a look found something there may be more: the next follows as soon as something has landed. Else it comes after
+        `poll_s`.
 
         Returns the jobs without a recorded outcome. With no time left at all it returns at once and what is in the air is
         lost to it: leases end by themselves.
@@ -66,37 +70,42 @@ class Dispatcher:
         waiting, flying = deque(jobs), list[Job]()
         landed: SimpleQueue[tuple[Job, Posted | None]] = SimpleQueue()
         unfinished: list[Job] = []
-        look_at = self._monotonic()
+        look_at, more = self._monotonic(), False
         while True:
             may_start = time_left() > START_RESERVE_S
             room = self._threads - len(flying)
             if may_start and refill is not None and room > 0 and not waiting and self._monotonic() >= look_at:
-                waiting.extend(refill(room, self._busy(flying)))
-                # Little found means little is due: look again later.
-                look_at = self._monotonic() + (poll_s if len(waiting) < room else 0.0)
+                found = refill(room, Counter(job.subscription_id for job in flying))
+                waiting.extend(found)
+                more, look_at = bool(found), self._monotonic() + poll_s
             while may_start and waiting and len(flying) < self._threads:
                 flying.append(self._start(waiting.popleft(), landed))
             if time_left() <= 0 or (not flying and (not may_start or (refill is None and not waiting))):
                 break
-            try:
-                job, posted = landed.get(timeout=min(poll_s, _PATIENCE_S))
-            except Empty:
-                continue
-            flying.remove(job)
-            if not _finish(job, posted):
-                unfinished.append(job)
+            for job, posted in _landed(landed, min(poll_s, _PATIENCE_S)):
+                flying.remove(job)
+                if not _finish(job, posted):
+                    unfinished.append(job)
+                if more:
+                    look_at = self._monotonic()
         for job in waiting:
             _finish(job, None)
         return [*unfinished, *flying, *waiting]
-
-    def _busy(self, flying: list[Job]) -> list[UUID]:
-        counts = Counter(job.subscription_id for job in flying)
-        return [subscription_id for subscription_id, count in counts.items() if count >= self.per_subscription]
 
     @staticmethod
     def _start(job: Job, landed: "SimpleQueue[tuple[Job, Posted | None]]") -> Job:
         threading.Thread(target=lambda: landed.put((job, job.post())), name="webhook-post", daemon=True).start()
         return job
+
+
+def _landed(landed: "SimpleQueue[tuple[Job, Posted | None]]", patience_s: float) -> Iterable[tuple[Job, Posted | None]]:
+    """What has landed: waits a while for the first, for no other."""
+    try:
+        yield landed.get(timeout=patience_s)
+        while True:
+            yield landed.get_nowait()
+    except Empty:
+        return
 
 
 def _finish(job: Job, posted: Posted | None) -> bool:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from cardwright.audit import service as audit
 from cardwright.kernel.clock import Clock
 from cardwright.kernel.secret import Secret
+from cardwright.outbox import service as outbox
+from cardwright.outbox.rules import WEBHOOK_DISABLED, Event
+from cardwright.platform import metrics
 from cardwright.platform.ids import IdSource, random_bytes
 from cardwright.platform.keys import Sealer
 from cardwright.platform.postgres import Actor, Database, Transaction
@@ -18,6 +21,7 @@ from cardwright.webhooks.store import deliveries as store
 from cardwright.webhooks.store import subscriptions
 
 WORKER = Actor(None, "system")
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,10 @@ class DeliveryJob:
     def post(self) -> Posted | None:
         """Send the stored bytes, signed now."""
         lease = self._lease
+        sealed = rules.signing(lease.secrets_sealed, lease.secrets_until, self._tools.clock.now())
         return self._tools.poster.post(
             lease.url,
-            lambda: self._tools.secrets(lease.user_id, lease.subscription_id, lease.secrets_sealed),
+            lambda: self._tools.secrets(lease.user_id, lease.subscription_id, sealed),
             lease.event_id,
             lease.payload,
         )
@@ -85,7 +90,9 @@ class DeliveryJob:
         lease, now = self._lease, self._tools.clock.now()
         number = lease.attempts + 1
         delivered, gone = posted.outcome == "delivered", posted.outcome == "gone"
-        again = None if delivered or gone else rules.next_attempt(number, now, _jitter(), posted.retry_after_s)
+        again = None
+        if not delivered and not gone:
+            again = rules.next_attempt(number - lease.round_start, now, _jitter(), posted.retry_after_s)
         attempt = rules.Attempt(
             number,
             posted.started_at,
@@ -100,18 +107,38 @@ class DeliveryJob:
             if health is None or not store.record_attempt(tx, lease, attempt, status, again, now):
                 return
             after = rules.learn(health, delivered=delivered, spent=again is None, gone=gone, latency_ms=posted.latency_ms)
-            if after == health:
-                return
-            detail = posted.outcome if after.status is not health.status else None
-            subscriptions.save_health(tx, lease.user_id, lease.subscription_id, after, detail, now)
-            if detail is not None:
-                store.cancel_pending(tx, lease.user_id, lease.subscription_id, now)
-                self._tools.note(tx, lease.subscription_id, "webhook.disabled", status=after.status.value, cause=detail)
+            if after != health:
+                self._save(tx, health, after, posted.outcome, now)
+        self._measure(attempt)
+
+    def _save(self, tx: Transaction, before: rules.Health, after: rules.Health, outcome: str, now: datetime) -> None:
+        """Save what was learnt; a subscription that is given up ends what waits for it, and its owner is told."""
+        lease = self._lease
+        disabled = after.status is not before.status
+        subscriptions.save_health(tx, lease.user_id, lease.subscription_id, after, outcome if disabled else None, now)
+        if not disabled:
+            return
+        store.cancel_pending(tx, lease.user_id, lease.subscription_id, now)
+        self._tools.note(tx, lease.subscription_id, "webhook.disabled", status=after.status.value, cause=outcome)
+        told = {"subscription_id": str(lease.subscription_id), "cause": outcome}
+        outbox.append(tx, Event(self._tools.ids.new(), WEBHOOK_DISABLED, now, told, lease.user_id))
+
+    def _measure(self, attempt: rules.Attempt) -> None:
+        metrics.emit({"WebhookAttempts": (1, "Count")}, {"outcome": attempt.outcome}, attempt.started_at)
+        if attempt.number == 1:
+            delay = attempt.started_at - self._lease.event_created_at
+            measured = max(0, delay // _MILLISECOND)
+            metrics.emit({"WebhookFirstAttemptDelay": (measured, "Milliseconds")}, {}, attempt.started_at)
 
     def release(self) -> None:
         """Leave the delivery to the schedule."""
         with self._tools.database.transaction(WORKER) as tx:
             store.release(tx, self._lease)
+
+    def postpone(self, until: datetime) -> None:
+        """Leave the delivery to the schedule, not before then. Raises UnavailableError when the database does not answer."""
+        with self._tools.database.transaction(WORKER) as tx:
+            store.release(tx, self._lease, until)
 
 
 def _jitter() -> float:

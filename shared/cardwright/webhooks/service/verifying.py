@@ -1,5 +1,6 @@
 """The post that asks a new URL whether it wants our events."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from cardwright.platform.ids import random_bytes
@@ -7,6 +8,7 @@ from cardwright.webhooks import rules
 from cardwright.webhooks.rules import SubscriptionStatus
 from cardwright.webhooks.service.jobs import WORKER, Tools
 from cardwright.webhooks.service.posting import Posted
+from cardwright.webhooks.service.replaying import replay_missed
 from cardwright.webhooks.store import subscriptions as store
 
 
@@ -27,22 +29,33 @@ class VerificationJob:
     def post(self) -> Posted | None:
         """Send the challenge, signed."""
         wanted = self._subscription
+        secrets = rules.signing(wanted.secrets_sealed, wanted.secrets_until, self._tools.clock.now())
         return self._tools.poster.post(
             wanted.url,
-            lambda: self._tools.secrets(wanted.user_id, wanted.subscription_id, wanted.secrets_sealed),
+            lambda: self._tools.secrets(wanted.user_id, wanted.subscription_id, secrets),
             self._message_id,
             rules.compact({"type": "webhook.verification", "challenge": self._challenge}),
         )
 
     def record(self, posted: Posted) -> None:
-        """Make the subscription ACTIVE or VERIFICATION_FAILED, unless it has changed meanwhile."""
+        """Make the subscription ACTIVE or VERIFICATION_FAILED, if it still waits for this URL's answer.
+
+        A subscription that becomes ACTIVE is sent what happened since it was made, or since it was ACTIVE last.
+        """
         met = posted.status_code is not None and rules.challenge_met(posted.status_code, posted.body, self._challenge)
-        status = SubscriptionStatus.ACTIVE if met else SubscriptionStatus.VERIFICATION_FAILED
         detail = "verified" if met else "challenge_not_met" if posted.outcome == "delivered" else posted.outcome
-        with self._tools.database.transaction(WORKER) as tx:
-            if store.set_verified(tx, self._subscription, status, detail, self._tools.clock.now()):
-                action = "webhook.verified" if met else "webhook.verification_failed"
-                self._tools.note(tx, self.subscription_id, action, status=status.value, cause=detail)
+        asked, tools = self._subscription, self._tools
+        with tools.database.transaction(WORKER) as tx:
+            current = store.load(tx, asked.user_id, asked.subscription_id, lock=True)
+            if current is None or current.url != asked.url or current.status is not SubscriptionStatus.PENDING_VERIFICATION:
+                return
+            now = tools.clock.now()
+            judged = rules.activated(current, detail, now) if met else rules.unverified(current, detail)
+            store.save_standing(tx, replace(judged, version=current.version + 1, updated_at=now))
+            if met:
+                replay_missed(tx, current, tools.ids.new(), now)
+            action = "webhook.verified" if met else "webhook.verification_failed"
+            tools.note(tx, self.subscription_id, action, status=judged.status.value, cause=detail)
 
     def release(self) -> None:
         """Nothing is held: the message comes again."""

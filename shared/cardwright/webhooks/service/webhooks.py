@@ -1,33 +1,45 @@
 """The sending of events to subscriptions."""
 
 import time
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import cached_property
 from uuid import UUID
 
 from cardwright.kernel.clock import Clock
 from cardwright.kernel.errors import UnavailableError
-from cardwright.outbox.rules import EVENT_TYPES, Event, envelope
+from cardwright.outbox.ports import EventSource
+from cardwright.outbox.rules import Event
 from cardwright.platform.ids import IdSource
 from cardwright.platform.keys import Sealer
 from cardwright.platform.postgres import Database
+from cardwright.ratelimit.service import WebhookPace
 from cardwright.webhooks import rules
 from cardwright.webhooks.ports import Sender
 from cardwright.webhooks.rules import SubscriptionStatus
 from cardwright.webhooks.service.dispatch import Dispatcher, Job
 from cardwright.webhooks.service.jobs import WORKER, DeliveryJob, Tools
+from cardwright.webhooks.service.measuring import report
+from cardwright.webhooks.service.ordering import fan_out_in_order
 from cardwright.webhooks.service.posting import Poster
+from cardwright.webhooks.service.replaying import PAGE, Replays
 from cardwright.webhooks.service.verifying import VerificationJob
+from cardwright.webhooks.store import claiming, subscriptions
 from cardwright.webhooks.store import deliveries as store
-from cardwright.webhooks.store import subscriptions
 
 # Longer than any post: while it runs nobody else may try.
 LEASE = timedelta(seconds=60)
+# How often the schedule looks for what is not an attempt: overdue verifications, pages of replays.
+SWEEP_S = 1.0
 
 
 class WebhookService:
-    """Sends events to subscriptions, under role worker. `sender` is asked for when the first post is made."""
+    """Sends events to subscriptions, under role worker. `sender` is asked for when the first post is made.
+
+    `sources` keep events that may not be in the feed yet; without `pace` a subscription is sent as much as there is.
+    """
 
     def __init__(
         self,
@@ -37,6 +49,8 @@ class WebhookService:
         sealer: Sealer,
         sender: Callable[[], Sender],
         *,
+        sources: Sequence[EventSource] = (),
+        pace: WebhookPace | None = None,
         dispatcher: Dispatcher | None = None,
     ) -> None:
         self._database = database
@@ -44,7 +58,12 @@ class WebhookService:
         self._ids = ids
         self._sealer = sealer
         self._sender = sender
+        self._sources = tuple(sources)
+        self._pace = pace
         self._dispatcher = dispatcher or Dispatcher()
+        self._replays = Replays(database, clock, ids)
+        # Subscriptions over their pace, and until when nothing more of them is claimed here.
+        self._paced: dict[UUID, datetime] = {}
 
     @cached_property
     def _tools(self) -> Tools:
@@ -53,23 +72,21 @@ class WebhookService:
     def send_event(self, event: Event) -> list[Job]:
         """Make one delivery for each subscription that wants the event; return the attempts to be made now.
 
-        Events that are not for partners go nowhere. Raises UnavailableError.
+        Events that no version of the schemas knows go nowhere. Raises UnavailableError.
         """
-        if event.type not in EVENT_TYPES:
+        rendered = {version: rules.render(event, version) for version in sorted(rules.SUPPORTED)}
+        payloads = {version: rules.compact(document) for version, document in rendered.items() if document is not None}
+        if not payloads:
             return []
         now = self._clock.now()
+        token, lease_until = self._ids.new(), now + LEASE
         with self._database.transaction(WORKER) as tx:
-            leases = store.fan_out(
-                tx,
-                event_id=event.event_id,
-                event_type=event.type,
-                user_id=event.user_id,
-                card_id=event.card_id,
-                payload=rules.compact(envelope(event)),
-                now=now,
-                token=self._ids.new(),
-                lease_until=now + LEASE,
-            )
+            made = store.fan_out(tx, event, payloads, now=now, token=token, lease_until=lease_until)
+            leases = made.leases
+            if made.in_order:
+                leases = leases + fan_out_in_order(
+                    tx, self._sources, event, made.in_order, now=now, token=token, lease_until=lease_until
+                )
         return [DeliveryJob(self._tools, lease) for lease in leases]
 
     def verification(self, event: Event) -> Job | None:
@@ -84,39 +101,80 @@ class WebhookService:
 
     def attempt(self, jobs: Iterable[Job], time_left: Callable[[], float]) -> list[Job]:
         """Make the attempts and record them; return those without a recorded outcome. `time_left` is in seconds."""
-        return self._dispatcher.run(jobs, time_left)
+        return self._dispatcher.run(self._in_pace(jobs), time_left)
 
-    def retry_failed(self, time_left: Callable[[], float], poll_s: float = 1.0) -> int:
+    def retry_failed(self, time_left: Callable[[], float], poll_s: float = 0.25) -> int:
         """Attempt what is due, and what becomes due, until too little time is left; return how many attempts were begun.
 
-        Goes on after a database that did not answer. Raises UnavailableError when it did not answer at the last look either.
+        Beside it moves replays on and asks for overdue verifications. Goes on after a database that did not answer. Raises
+        UnavailableError when it did not answer at the last look either.
         """
-        begun = 0
+        begun, sweep_at = 0, time.monotonic()
         failure: UnavailableError | None = None
 
-        def due(room: int, busy: list[UUID]) -> list[Job]:
-            nonlocal begun, failure
-            now = self._clock.now()
+        def due(room: int, flying: Mapping[UUID, int]) -> Collection[Job]:
+            nonlocal begun, failure, sweep_at
+            asked: list[Job] = []
             try:
-                with self._database.transaction(WORKER) as tx:
-                    leases = store.claim_due(
-                        tx,
-                        now=now,
-                        token=self._ids.new(),
-                        lease_until=now + LEASE,
-                        limit=room,
-                        per_subscription=self._dispatcher.per_subscription,
-                        busy=busy,
-                    )
+                if time.monotonic() >= sweep_at:
+                    moved = self._replays.step()
+                    sweep_at = time.monotonic() + (0.0 if moved >= PAGE else SWEEP_S)
+                    asked = self._overdue_verifications(min(room, self._dispatcher.per_subscription))
+                deliveries = self._claim(room - len(asked), flying)
             except UnavailableError as error:
                 failure = error
                 time.sleep(poll_s)
-                return []
+                return asked
             failure = None
-            begun += len(leases)
-            return [DeliveryJob(self._tools, lease) for lease in leases]
+            begun += len(deliveries)
+            return [*asked, *deliveries]
 
+        with suppress(UnavailableError):
+            report(self._database, self._clock)
         self._dispatcher.run([], time_left, refill=due, poll_s=poll_s)
         if failure is not None:
             raise failure
         return begun
+
+    def _claim(self, room: int, flying: Mapping[UUID, int]) -> list[Job]:
+        now = self._clock.now()
+        self._paced = {subscription_id: until for subscription_id, until in self._paced.items() if until > now}
+        with self._database.transaction(WORKER) as tx:
+            leases = claiming.claim_due(
+                tx,
+                now=now,
+                token=self._ids.new(),
+                lease_until=now + LEASE,
+                limit=room,
+                per_subscription=self._dispatcher.per_subscription,
+                flying=flying,
+                but=list(self._paced),
+            )
+        return self._in_pace(DeliveryJob(self._tools, lease) for lease in leases)
+
+    def _overdue_verifications(self, limit: int) -> list[Job]:
+        with self._database.transaction(WORKER) as tx:
+            overdue = subscriptions.claim_unverified(tx, self._clock.now(), limit)
+        return [VerificationJob(self._tools, subscription, self._ids.new()) for subscription in overdue]
+
+    def _in_pace(self, jobs: Iterable[Job]) -> list[Job]:
+        """The jobs that may go now. What is over a subscription's pace is no attempt: it is due again a moment later."""
+        kept = list(jobs)
+        if self._pace is None:
+            return kept
+        grants = self._pace.grant(Counter(job.subscription_id for job in kept if isinstance(job, DeliveryJob)))
+        allowed = {subscription_id: grant.allowed for subscription_id, grant in grants.items()}
+        going: list[Job] = []
+        for job in kept:
+            if not isinstance(job, DeliveryJob):
+                going.append(job)
+            elif allowed[job.subscription_id] > 0:
+                allowed[job.subscription_id] -= 1
+                going.append(job)
+            else:
+                until = self._clock.now() + timedelta(milliseconds=grants[job.subscription_id].wait_ms)
+                self._paced[job.subscription_id] = until
+                # When the database is away its lease ends by itself.
+                with suppress(UnavailableError):
+                    job.postpone(until)
+        return going

@@ -1,26 +1,58 @@
 """SQL of deliveries and attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from cardwright.outbox.rules import WEBHOOK_TEST, Event
 from cardwright.platform.postgres import Row, Transaction
-from cardwright.webhooks.rules import Attempt, Delivery, DeliveryStatus
+from cardwright.webhooks.rules import Attempt, DeliveryStatus, Subscription, compact, render
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A delivery this worker may attempt now, with what an attempt needs."""
+    """A delivery this worker may attempt now, with what an attempt needs.
+
+    `attempts` counts all that were made, `round_start` those of earlier rounds.
+    """
 
     user_id: UUID
     subscription_id: UUID
     event_id: UUID
     token: UUID
     attempts: int
+    round_start: int
     payload: bytes
+    event_created_at: datetime
     url: str
     secrets_sealed: tuple[bytes, ...]
+    secrets_until: tuple[datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """What one event came to: attempts to be made now, and who (user, subscription) wants the events of its card in order."""
+
+    leases: list[Lease]
+    in_order: list[tuple[UUID, UUID]]
+
+
+def lease_of(row: Row) -> Lease:
+    """The lease of a row that holds all of it."""
+    return Lease(
+        user_id=row["user_id"],
+        subscription_id=row["subscription_id"],
+        event_id=row["event_id"],
+        token=row["lease_token"],
+        attempts=row["attempts"],
+        round_start=row["round_start"],
+        payload=row["payload"].encode(),
+        event_created_at=row["event_created_at"],
+        url=row["url"],
+        secrets_sealed=tuple(row["secrets_sealed"]),
+        secrets_until=tuple(row["secrets_until"]),
+    )
 
 
 def cancel_pending(tx: Transaction, user_id: UUID, subscription_id: UUID, now: datetime) -> None:
@@ -34,108 +66,137 @@ def cancel_pending(tx: Transaction, user_id: UUID, subscription_id: UUID, now: d
 
 def fan_out(
     tx: Transaction,
+    event: Event,
+    payloads: Mapping[str, bytes],
     *,
-    event_id: UUID,
-    event_type: str,
-    user_id: UUID | None,
-    card_id: UUID | None,
-    payload: bytes,
     now: datetime,
     token: UUID,
     lease_until: datetime,
-) -> list[Lease]:
+) -> FannedOut:
     """Make a delivery for each subscription that wants the event and has none; return those to attempt now, leased.
 
-    A subscription to everybody's events hears them while its owner is staff. Subscriptions in the background get theirs
-    without a lease: the schedule takes them.
+    `payloads` are the bytes for each version of the schemas that knows the event. A subscription to everybody's events hears them
+    while its owner is staff. Subscriptions in the background get theirs without a lease: the schedule takes them. Those that
+    want the card's events in order get nothing here and are told. A test goes to the subscription it names.
     """
+    named = event.data.get("subscription_id") if event.type == WEBHOOK_TEST else None
     rows = tx.fetch_all(
         "WITH wanting AS ("
-        "  SELECT user_id, subscription_id, url, secrets_sealed, background FROM webhook_subscriptions"
-        "  WHERE status = 'ACTIVE' AND deleted_at IS NULL"
-        "  AND (scope = 'own' AND user_id = %(user)s OR scope = 'all' AND user_is_staff(user_id))"
-        "  AND %(type)s = ANY (event_types) AND (card_ids IS NULL OR %(card)s = ANY (card_ids))"
+        "  SELECT user_id, subscription_id, url, secrets_sealed, secrets_until, background, v.payload,"
+        "    ordered AND %(card)s::uuid IS NOT NULL AS in_order"
+        "  FROM webhook_subscriptions JOIN unnest(%(versions)s::text[], %(payloads)s::text[]) AS v (version, payload)"
+        "    ON v.version = api_version"
+        "  WHERE status = 'ACTIVE' AND deleted_at IS NULL AND CASE WHEN %(test)s"
+        "    THEN user_id = %(user)s AND subscription_id::text = %(named)s"
+        "    ELSE %(type)s = ANY (event_types) AND (card_ids IS NULL OR %(card)s = ANY (card_ids))"
+        "      AND (organization_id IS NULL OR organization_id = user_organization(%(user)s)) END"
+        "    AND (scope = 'own' AND user_id = %(user)s OR scope = 'all' AND user_is_staff(user_id))"
         "), made AS ("
-        "  INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, payload, status, next_attempt_at,"
-        "    lease_token, lease_until, created_at)"
-        "  SELECT user_id, subscription_id, %(event)s, %(type)s, %(payload)s, 'PENDING', %(now)s,"
+        "  INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, card_id, payload, status,"
+        "    next_attempt_at, lease_token, lease_until, event_created_at, created_at)"
+        "  SELECT user_id, subscription_id, %(event)s, %(type)s, %(card)s, payload, 'PENDING', %(now)s,"
         "    CASE WHEN background THEN NULL ELSE %(token)s::uuid END,"
-        "    CASE WHEN background THEN NULL ELSE %(until)s::timestamptz END, %(now)s FROM wanting"
-        "  ON CONFLICT DO NOTHING RETURNING user_id, subscription_id, event_id, lease_token, attempts, payload"
-        ") SELECT made.*, url, secrets_sealed FROM made JOIN wanting USING (user_id, subscription_id) WHERE NOT background",
+        "    CASE WHEN background THEN NULL ELSE %(until)s::timestamptz END, %(created)s, %(now)s"
+        "  FROM wanting WHERE NOT in_order"
+        "  ON CONFLICT DO NOTHING"
+        "  RETURNING user_id, subscription_id, event_id, lease_token, attempts, round_start, payload, event_created_at"
+        ") SELECT w.user_id, w.subscription_id, w.in_order, w.url, w.secrets_sealed, w.secrets_until, made.event_id,"
+        "  made.lease_token, made.attempts, made.round_start, made.payload, made.event_created_at"
+        "  FROM wanting w LEFT JOIN made USING (user_id, subscription_id)"
+        "  WHERE w.in_order OR made.lease_token IS NOT NULL",
         {
-            "user": user_id,
-            "type": event_type,
-            "card": card_id,
-            "event": event_id,
-            "payload": payload.decode(),
+            "user": event.user_id,
+            "type": event.type,
+            "test": event.type == WEBHOOK_TEST,
+            "named": None if named is None else str(named),
+            "card": event.card_id,
+            "event": event.event_id,
+            "versions": list(payloads),
+            "payloads": [payload.decode() for payload in payloads.values()],
+            "created": event.created_at,
             "now": now,
             "token": token,
             "until": lease_until,
         },
     )
-    return [_lease(row) for row in rows]
+    return FannedOut(
+        [lease_of(row) for row in rows if not row["in_order"]],
+        [(row["user_id"], row["subscription_id"]) for row in rows if row["in_order"]],
+    )
 
 
-def claim_due(
-    tx: Transaction,
-    *,
-    now: datetime,
-    token: UUID,
-    lease_until: datetime,
-    limit: int,
-    per_subscription: int,
-    busy: Sequence[UUID],
-) -> list[Lease]:
-    """Lease deliveries whose attempt is due, a few of each ACTIVE subscription, none of the `busy` ones.
+def add(tx: Transaction, subscription: Subscription, events: Sequence[Event], now: datetime) -> int:
+    """Make deliveries of the events to one subscription, due now; return how many it had not. Its filter is not asked.
 
-    What waits for an owner who is staff no more stays where it is. Goes subscription by subscription (one index probe
-    each), so that the backlog of one does not hide the others.
+    Events of a type that the subscription's version does not know are left out.
     """
-    rows = tx.fetch_all(
-        "WITH due AS ("
-        "  SELECT s.url, s.secrets_sealed, d.* FROM webhook_subscriptions s CROSS JOIN LATERAL ("
-        "    SELECT user_id, subscription_id, event_id, next_attempt_at FROM webhook_deliveries"
-        "    WHERE user_id = s.user_id AND subscription_id = s.subscription_id AND status = 'PENDING'"
-        "      AND next_attempt_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)"
-        "    ORDER BY next_attempt_at LIMIT %(each)s FOR NO KEY UPDATE SKIP LOCKED) d"
-        "  WHERE s.status = 'ACTIVE' AND s.deleted_at IS NULL AND s.subscription_id <> ALL (%(busy)s)"
-        "  AND (s.scope = 'own' OR user_is_staff(s.user_id))"
-        "  ORDER BY d.next_attempt_at LIMIT %(limit)s"
-        ") UPDATE webhook_deliveries w SET lease_token = %(token)s, lease_until = %(until)s FROM due"
-        "  WHERE w.user_id = due.user_id AND w.subscription_id = due.subscription_id AND w.event_id = due.event_id"
-        "  RETURNING w.user_id, w.subscription_id, w.event_id, w.lease_token, w.attempts, w.payload, due.url, due.secrets_sealed",
-        {
-            "now": now,
-            "token": token,
-            "until": lease_until,
-            "limit": limit,
-            "each": per_subscription,
-            "busy": list(busy),
-        },
-    )
-    return [_lease(row) for row in rows]
-
-
-def _lease(row: Row) -> Lease:
-    return Lease(
-        user_id=row["user_id"],
-        subscription_id=row["subscription_id"],
-        event_id=row["event_id"],
-        token=row["lease_token"],
-        attempts=row["attempts"],
-        payload=row["payload"].encode(),
-        url=row["url"],
-        secrets_sealed=tuple(row["secrets_sealed"]),
+    rendered = [(event, render(event, subscription.api_version)) for event in events]
+    told = [(event, compact(document).decode()) for event, document in rendered if document is not None]
+    if not told:
+        return 0
+    return tx.execute(
+        "INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, card_id, ordered, payload, status, "
+        "next_attempt_at, event_created_at, created_at) "
+        "SELECT %s, %s, e.event_id, e.type, e.card_id, %s AND e.card_id IS NOT NULL, e.payload, 'PENDING', %s, e.created_at, %s "
+        "FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::timestamptz[]) "
+        "AS e (event_id, type, card_id, payload, created_at) ORDER BY e.event_id ON CONFLICT DO NOTHING",
+        (
+            subscription.user_id,
+            subscription.subscription_id,
+            subscription.ordered,
+            now,
+            now,
+            [event.event_id for event, _ in told],
+            [event.type for event, _ in told],
+            [event.card_id for event, _ in told],
+            [payload for _, payload in told],
+            [event.created_at for event, _ in told],
+        ),
     )
 
 
-def release(tx: Transaction, lease: Lease) -> None:
-    """Give a lease back unused."""
+def renew(
+    tx: Transaction, user_id: UUID, subscription_id: UUID, event_ids: Sequence[UUID], now: datetime, *, missed_only: bool
+) -> int:
+    """Begin a new round of attempts, due now, for those of the events whose delivery has ended; return how many.
+
+    With `missed_only` what was delivered stays so.
+    """
+    return tx.execute(
+        "UPDATE webhook_deliveries SET status = 'PENDING', round_start = attempts, next_attempt_at = %s, finished_at = NULL "
+        "WHERE user_id = %s AND subscription_id = %s AND event_id = ANY (%s) AND status <> 'PENDING' "
+        "AND NOT (%s AND status = 'DELIVERED')",
+        (now, user_id, subscription_id, list(event_ids), missed_only),
+    )
+
+
+def newest_in_order(tx: Transaction, user_id: UUID, subscription_id: UUID, card_id: UUID, before: UUID) -> UUID | None:
+    """The newest event of the card, older than `before`, that the subscription got or gets in order."""
+    row = tx.fetch_one(
+        "SELECT event_id FROM webhook_deliveries WHERE user_id = %s AND subscription_id = %s AND card_id = %s AND ordered "
+        "AND event_id < %s ORDER BY event_id DESC LIMIT 1",
+        (user_id, subscription_id, card_id, before),
+    )
+    return None if row is None else row["event_id"]
+
+
+def replayed_since(tx: Transaction, user_id: UUID, subscription_id: UUID) -> datetime | None:
+    """From when on the subscription is still being sent what it missed; None when it has all of that."""
+    row = tx.fetch_one(
+        "SELECT min(range_from) AS since FROM webhook_replays WHERE user_id = %s AND subscription_id = %s "
+        "AND status IN ('QUEUED', 'RUNNING') AND only_missed",
+        (user_id, subscription_id),
+    )
+    return None if row is None else row["since"]
+
+
+def release(tx: Transaction, lease: Lease, next_attempt_at: datetime | None = None) -> None:
+    """Give a lease back unused; with `next_attempt_at` the delivery is due then."""
     tx.execute(
-        "UPDATE webhook_deliveries SET lease_token = NULL, lease_until = NULL "
+        "UPDATE webhook_deliveries SET lease_token = NULL, lease_until = NULL, "
+        "next_attempt_at = coalesce(%s, next_attempt_at) "
         "WHERE user_id = %s AND subscription_id = %s AND event_id = %s AND lease_token = %s",
-        (lease.user_id, lease.subscription_id, lease.event_id, lease.token),
+        (next_attempt_at, lease.user_id, lease.subscription_id, lease.event_id, lease.token),
     )
 
 
@@ -176,20 +237,3 @@ def record_attempt(
         ),
     )
     return True
-
-
-def deliveries_of(tx: Transaction, user_id: UUID, subscription_id: UUID, limit: int, after: UUID | None) -> list[Delivery]:
-    """Deliveries to one subscription with their attempts, newest event first, those older than `after`."""
-    rows = tx.fetch_all(
-        "SELECT event_id, event_type, status, next_attempt_at, created_at, finished_at FROM webhook_deliveries "
-        "WHERE user_id = %s AND subscription_id = %s AND (%s::uuid IS NULL OR event_id < %s) ORDER BY event_id DESC LIMIT %s",
-        (user_id, subscription_id, after, after, limit),
-    )
-    tried: dict[UUID, list[Attempt]] = {row["event_id"]: [] for row in rows}
-    for row in tx.fetch_all(
-        "SELECT event_id, number, started_at, latency_ms, status_code, outcome, response FROM webhook_attempts "
-        "WHERE user_id = %s AND subscription_id = %s AND event_id = ANY (%s) ORDER BY event_id, number",
-        (user_id, subscription_id, list(tried)),
-    ):
-        tried[row.pop("event_id")].append(Attempt(**row))
-    return [Delivery(**{**row, "status": DeliveryStatus(row["status"])}, attempts=tuple(tried[row["event_id"]])) for row in rows]

@@ -1,0 +1,1 @@
+"""Doors of the notifications domain: one module per Lambda."""
