@@ -26,6 +26,8 @@ from cardwright.notifications.rules import (
 _NAMES_MAX = 20
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=60)]
+# By names that the service knows; names in a schema are no part of OpenAPI 3.0.
+Choices = Annotated[dict[str, bool], Field(max_length=_NAMES_MAX)]
 ParameterText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -92,7 +94,7 @@ class PreferencesRequest(StrictModel):
     )
     quiet_hours: QuietHoursDocument | None = Field(default=None, description="Messages of security do not wait for their end.")
     digest: DigestDocument = Field(default_factory=DigestDocument)
-    channels: dict[Name, dict[Name, bool]] = Field(
+    channels: dict[str, Choices] = Field(
         default_factory=dict,
         max_length=_NAMES_MAX,
         description=f"By category ({', '.join(Category)}), then by channel ({', '.join(Channel)}).",
@@ -118,7 +120,7 @@ class PreferencesResponse(StrictModel):
     time_zone: str
     quiet_hours: QuietHoursDocument | None
     digest: DigestDocument
-    channels: dict[Category, dict[Channel, bool]]
+    channels: dict[str, dict[str, bool]]
     version: int
 
     @classmethod
@@ -129,7 +131,10 @@ class PreferencesResponse(StrictModel):
             time_zone=preferences.time_zone,
             quiet_hours=QuietHoursDocument.of(preferences.quiet_hours),
             digest=DigestDocument(mode=preferences.digest, hour=preferences.digest_hour),
-            channels={category: {channel: preferences.wants(category, channel) for channel in Channel} for category in Category},
+            channels={
+                category.value: {channel.value: preferences.wants(category, channel) for channel in Channel}
+                for category in Category
+            },
             version=preferences.version,
         )
 
@@ -191,7 +196,7 @@ class SendRequest(StrictModel):
 
     template_id: Name = Field(examples=["maintenance"])
     user_id: UUID
-    params: dict[Name, ParameterText] = Field(
+    params: dict[str, ParameterText] = Field(
         default_factory=dict,
         max_length=_NAMES_MAX,
         examples=[{"begins": "2026-12-01T01:00:00Z", "ends": "2026-12-01T03:00:00Z"}],

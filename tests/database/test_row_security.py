@@ -61,7 +61,7 @@ FILLING: dict[str, object] = {
     "ledger_postings.kind": "clearing",
     "ledger_postings.lines": 2,
     "mfa_challenges.digest": DIGEST,
-    "outbox.type": "card.created",
+    "outbox.type": "webhook.disabled",
     "pending_registrations.digest": DIGEST,
     "notification_devices.address_digest": DIGEST,
     "notification_devices.platform": "web",

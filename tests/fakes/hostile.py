@@ -67,8 +67,8 @@ def tiny_chunks(connection: socket.socket, _request: bytes) -> None:
 
 
 def bomb(connection: socket.socket, _request: bytes) -> None:
-    """A small answer that would be 100 MB."""
-    packed = gzip.compress(bytes(100 * 2**20), 6)
+    """A small answer that would be 20 MB."""
+    packed = gzip.compress(bytes(20 * 2**20), 6)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
     connection.sendall(head.encode() + packed)
 

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from cardwright.compose import channels
 from cardwright.compose.processors import NAMES
-from cardwright.providers.proven import PROCESSORS
+from cardwright.providers.proven import CHANNELS, PROCESSORS
 from infra import stages
 from tests.house.sources import ROOT
 
@@ -23,6 +24,13 @@ def test_a_proven_adapter_has_a_contract_test(name: str) -> None:
     module = ROOT / "tests" / "contract" / f"test_{name}.py"
     assert "def test_" in module.read_text()
     assert name in NAMES
+
+
+@pytest.mark.parametrize("name", sorted(CHANNELS))
+def test_a_proven_message_provider_has_a_contract_test(name: str) -> None:
+    module = ROOT / "tests" / "contract" / f"test_{name}.py"
+    assert "def test_" in module.read_text()
+    assert name in {one for listed in channels.PROVIDERS.values() for one in listed}
 
 
 def test_the_readme_lists_the_unproven_ones() -> None:

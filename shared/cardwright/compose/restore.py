@@ -29,7 +29,7 @@ _SLOW: dict[Capability, tuple[str, ...]] = {
     Capability.KYC: ("cardwright.platform.secrets_manager",),
     Capability.KYC_INBOUND: ("cardwright.platform.secrets_manager",),
     Capability.MESSAGES_INBOUND: ("cardwright.platform.secrets_manager",),
-    Capability.MESSAGES: ("cardwright.platform.secrets_manager",),
+    Capability.MESSAGES: ("cardwright.platform.secrets_manager", "cardwright.notifications.service"),
 }
 
 

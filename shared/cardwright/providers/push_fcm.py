@@ -105,9 +105,9 @@ class _TokenWire(Request):
         try:
             answer = self._http.request(method, url, content=body, headers=headers)
         except httpx.HTTPError:
-            raise TransportError("no answer") from None  # type: ignore[no-untyped-call]
+            raise TransportError("no answer") from None  # type: ignore[no-untyped-call]  # no types
         if may_pass(answer.status_code) and answer.status_code != _UNAUTHENTICATED:
-            raise TransportError("no token now")  # type: ignore[no-untyped-call]
+            raise TransportError("no token now")  # type: ignore[no-untyped-call]  # no types
         return _TokenAnswer(answer)
 
 
@@ -172,7 +172,7 @@ class FcmPush:
 
 def _credentials(account: _Account) -> Credentials:
     try:
-        made: Credentials = Credentials.from_service_account_info(account.model_dump(), scopes=_SCOPES)  # type: ignore[no-untyped-call]
+        made: Credentials = Credentials.from_service_account_info(account.model_dump(), scopes=_SCOPES)  # type: ignore[no-untyped-call]  # no types
     except (GoogleAuthError, TypeError, ValueError):
         raise BrokenInvariantError("a message provider's settings have not the shape they must have") from None
     return made

@@ -52,9 +52,14 @@ class SendGridSide:
 OURS, FORMER = SendGridSide(), SendGridSide()
 
 
+def reader(keys: list[str]) -> SendGridBounces:
+    """A reader that knows some keys."""
+    return SendGridBounces(lambda: {"webhook_keys": keys})
+
+
 def sendgrid() -> SendGridBounces:
     """The reader, which knows two keys."""
-    return SendGridBounces(lambda: {"webhook_keys": [OURS.public, FORMER.public]})
+    return reader([OURS.public, FORMER.public])
 
 
 def events(*told: Mapping[str, Any]) -> bytes:
@@ -155,7 +160,7 @@ def test_keys_that_are_none_are_a_fault_of_ours() -> None:
     body = events({"event": "spamreport"})
     for keys in ([], [wrong], ["AAAA"], ["not base64"]):
         with pytest.raises(BrokenInvariantError):
-            SendGridBounces(lambda keys=keys: {"webhook_keys": keys}).read(OURS.sign(body), body, NOW)  # type: ignore[misc]
+            reader(keys).read(OURS.sign(body), body, NOW)
 
 
 def twilio() -> TwilioBounces:
