@@ -133,7 +133,7 @@ def _relay(means: Means) -> dict[str, Any]:
 
 
 def _new_relay(means: Means, database: Database) -> OutboxRelay:
-    return OutboxRelay(database, [TransactionEvents()], [QueueRoute(means.queue, for_partners)], means.clock)
+    return OutboxRelay(database, [TransactionEvents()], [QueueRoute("events", means.queue, for_partners)], means.clock)
 
 
 def _whole_way(means: Means, client: Any, url: str, hearer: _Hearer, people: Sequence[Told]) -> dict[str, Any]:

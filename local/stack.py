@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from cardwright.kernel import environment as names
@@ -266,6 +266,7 @@ class Stack:
         always = {
             names.STAGE: "local",
             names.PUBLIC_URL: self.base_url,
+            names.OTHER_URLS: ",".join(f"{loopback}:{port}" for port in self._part_ports()),
             names.CORS_ORIGINS: environment.CORS_ORIGINS,
             names.RATE_LIMITS: "on" if self.options.rate_limits else "off",
             names.CLOCK_FILE: str(self.home.clock_file),
@@ -273,6 +274,10 @@ class Stack:
             **environment.powertools_environment(),
         }
         return environment.function_environment(values, always)
+
+    def _part_ports(self) -> list[int]:
+        """Ports of the stack's parts besides the public door."""
+        return [*asdict(self._ports).values(), self._postgres.server.port, self._valkey.server.port]
 
     def _seed_people(self, functions: dict[str, str]) -> None:
         people = self.home.read_json("users.json")

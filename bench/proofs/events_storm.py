@@ -152,7 +152,7 @@ def _parts(storm: _Storm, seed: int) -> "Iterator[None]":
     ids, sources = IdSource(means.clock), [TransactionEvents()]
     service = WebhookService(worker_database, means.clock, ids, means.sealer(), lambda: means.sender, sources=sources)
     worker = WebhookWorker(service)
-    relay = OutboxRelay(worker_database, sources, [QueueRoute(_LossySender(storm), for_partners)], means.clock)
+    relay = OutboxRelay(worker_database, sources, [QueueRoute("events", _LossySender(storm), for_partners)], means.clock)
 
     def consume(event: dict[str, Any], context: Any) -> dict[str, Any]:
         answer = worker.process_event_queue(event, lambda: context.get_remaining_time_in_millis() / 1000)

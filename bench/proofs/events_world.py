@@ -133,8 +133,10 @@ class Process:
         clock, ids = means.clock, IdSource(means.clock)
         relaying, working = (PointedDatabase(means.database("worker", part), points, part) for part in ("relay", "worker"))
         sender = PointedSender(means.sender, points)
-        queues = [_PointedQueue(queue, points, name) for name, queue in (("queue", means.queue), ("people", means.people))]
-        routes = [QueueRoute(queue, wants) for queue, wants in zip(queues, (for_partners, for_people), strict=True)]
+        routes = [
+            QueueRoute("events", _PointedQueue(means.queue, points, "queue"), for_partners),
+            QueueRoute("notifications", _PointedQueue(means.people, points, "people"), for_people),
+        ]
         sealer, sources = PointedSealer(means.sealer(), points), [TransactionEvents()]
         self._relay = OutboxRelay(relaying, sources, routes, clock)
         self._service = WebhookService(working, clock, ids, sealer, lambda: sender, sources=sources)

@@ -4,6 +4,18 @@ SET LOCAL ROLE migrator;
 -- Replays, and the order of a card's events, are read from the feed. Decisions are copied into it by the relay.
 CREATE INDEX outbox_of_user ON outbox (user_id, event_id);
 CREATE INDEX outbox_of_card ON outbox (card_id, event_id) WHERE card_id IS NOT NULL;
+ALTER TABLE outbox
+    -- Names of the queues that were offered the event, want it and have not taken it; NULL before the first offer and when all have it.
+    ADD COLUMN waits_for text[],
+    -- When it was offered last: who has waited longest is offered next.
+    ADD COLUMN left_at timestamptz,
+    ADD CHECK ((waits_for IS NULL) = (left_at IS NULL)),
+    ADD CHECK (waits_for IS NULL OR (published_at IS NULL AND cardinality(waits_for) > 0));
+-- What waits for one queue is out of the way of what nobody has been offered.
+DROP INDEX outbox_unpublished;
+CREATE INDEX outbox_unpublished ON outbox (event_id) WHERE published_at IS NULL AND waits_for IS NULL;
+CREATE INDEX outbox_left ON outbox (waits_for, left_at, event_id) WHERE waits_for IS NOT NULL;
+GRANT UPDATE (waits_for, left_at) ON outbox TO worker;
 
 ALTER TABLE webhook_subscriptions
     ADD COLUMN organization_id uuid,
@@ -39,6 +51,8 @@ ALTER TABLE webhook_subscriptions
     ADD CHECK (status <> 'ACTIVE' OR verified_at IS NOT NULL),
     ADD CHECK ((status = 'ACTIVE') = (inactive_since IS NULL)),
     ADD CHECK ((consecutive_failures > 0) = (failing_since IS NOT NULL));
+-- A fan-out under way does not see that its subscription is deleted: the schedule ends what it leaves.
+CREATE INDEX webhook_subscriptions_deleted ON webhook_subscriptions (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX webhook_subscriptions_unverified ON webhook_subscriptions (verification_due_at)
     WHERE status = 'PENDING_VERIFICATION' AND deleted_at IS NULL;
 
@@ -46,28 +60,38 @@ ALTER TABLE webhook_deliveries
     DROP CONSTRAINT webhook_deliveries_attempts_check,
     ADD COLUMN card_id uuid,
     ADD COLUMN ordered boolean NOT NULL DEFAULT false,
+    -- Stands behind an earlier one of its card that waits; only what does not is looked at by those who claim.
+    ADD COLUMN blocked boolean NOT NULL DEFAULT false,
     -- When the event happened; the delivery's own created_at is when it was made.
     ADD COLUMN event_created_at timestamptz,
-    -- Attempts of earlier rounds: a replay is a new round of six.
-    ADD COLUMN round_start smallint NOT NULL DEFAULT 0 CHECK (round_start >= 0);
+    -- Made or renewed by a replay: its delay says nothing of ours.
+    ADD COLUMN replayed boolean NOT NULL DEFAULT false,
+    -- A replay is a new round of six attempts; what earlier rounds had.
+    ADD COLUMN rounds smallint NOT NULL DEFAULT 1 CHECK (rounds >= 1),
+    ADD COLUMN round_start integer NOT NULL DEFAULT 0 CHECK (round_start >= 0),
+    ALTER COLUMN attempts TYPE integer;
 UPDATE webhook_deliveries SET event_created_at = created_at;
 ALTER TABLE webhook_deliveries
     ALTER COLUMN event_created_at SET NOT NULL,
     ADD CHECK (attempts - round_start BETWEEN 0 AND 6),
-    ADD CHECK (NOT ordered OR card_id IS NOT NULL);
+    ADD CHECK (NOT ordered OR card_id IS NOT NULL),
+    ADD CHECK (NOT blocked OR ordered);
 ALTER TABLE webhook_attempts
     DROP CONSTRAINT webhook_attempts_number_check,
+    ALTER COLUMN number TYPE integer,
     ADD CONSTRAINT webhook_attempts_number_check CHECK (number >= 1);
--- What is due is looked for subscription by subscription, or, in order, card by card: the first of each stands first.
+-- What is due is looked for subscription by subscription.
 DROP INDEX webhook_deliveries_due;
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (user_id, subscription_id, ordered, next_attempt_at)
-    WHERE status = 'PENDING';
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (user_id, subscription_id, next_attempt_at)
+    WHERE status = 'PENDING' AND NOT blocked;
 CREATE INDEX webhook_deliveries_in_order ON webhook_deliveries (user_id, subscription_id, card_id, event_id)
     WHERE status = 'PENDING' AND ordered;
+CREATE INDEX webhook_deliveries_in_turn ON webhook_deliveries (user_id, subscription_id, card_id, event_id)
+    WHERE status = 'PENDING' AND ordered AND NOT blocked;
 CREATE INDEX webhook_deliveries_of_card ON webhook_deliveries (user_id, subscription_id, card_id, event_id) WHERE ordered;
 CREATE INDEX webhook_deliveries_undelivered ON webhook_deliveries (user_id, subscription_id, event_id)
     WHERE status IN ('FAILED', 'CANCELLED');
-CREATE INDEX webhook_deliveries_failed ON webhook_deliveries (event_id, subscription_id) WHERE status = 'FAILED';
+CREATE INDEX webhook_deliveries_not_delivered ON webhook_deliveries (event_id, subscription_id) WHERE status <> 'DELIVERED';
 CREATE INDEX webhook_deliveries_by_event ON webhook_deliveries (event_id, subscription_id);
 CREATE INDEX webhook_attempts_by_time ON webhook_attempts (started_at);
 
@@ -82,8 +106,12 @@ CREATE TABLE webhook_replays (
     range_until timestamptz,
     -- Leaves alone what was delivered before.
     only_missed boolean NOT NULL,
+    -- The owner asked for it; else it was made because the subscription missed something, and at most one such is open.
+    asked boolean NOT NULL,
+    -- QUEUED: begins at the beginning of its range, also when that was widened meanwhile.
     status text NOT NULL CHECK (status IN ('QUEUED', 'RUNNING', 'DONE', 'FAILED')),
-    -- The last event that was looked at; all before it are done.
+    -- What happened before this has been looked at, and of what happened then all up to this event.
+    looked_until timestamptz,
     position uuid,
     done integer NOT NULL DEFAULT 0 CHECK (done >= 0),
     total integer CHECK (total >= 0),
@@ -104,11 +132,13 @@ CALL protect_user_rows('webhook_replays');
 GRANT UPDATE (url, event_types, card_ids, organization_id, ordered, api_version, description, secrets_until, verified_at,
               verification_due_at, inactive_since, failing_since, filter_since, consecutive_failures, background) ON webhook_subscriptions TO app;
 GRANT UPDATE (verified_at, verification_due_at, inactive_since, failing_since) ON webhook_subscriptions TO worker;
-GRANT UPDATE (round_start) ON webhook_deliveries TO worker;
+GRANT UPDATE (round_start, rounds, ordered, blocked, replayed) ON webhook_deliveries TO worker;
 GRANT SELECT, INSERT ON webhook_replays TO app, worker;
-GRANT UPDATE (status, position, done, total, moved_at, finished_at) ON webhook_replays TO worker;
+GRANT UPDATE (status, looked_until, position, done, total, moved_at, finished_at) ON webhook_replays TO worker;
 -- Ending a subscription ends what is replayed to it.
 GRANT UPDATE (status, finished_at) ON webhook_replays TO app;
+-- What was missed again is added to what is still being replayed.
+GRANT UPDATE (range_from, range_until) ON webhook_replays TO app, worker;
 GRANT SELECT (organization_id, ordered, api_version, verified_at, verification_due_at, inactive_since, failing_since, filter_since)
     ON webhook_subscriptions TO auditor;
 

@@ -124,19 +124,19 @@ CREATE TABLE notification_suppressions (
     created_at timestamptz NOT NULL
 );
 
--- A push token, or a number that was just confirmed, leaves whoever had it before: who has the device now has shown so.
-CREATE FUNCTION take_notification_address(p_user_id uuid, p_channel text, p_digests bytea[]) RETURNS integer
+-- A push token, or a number that was just confirmed, leaves whoever had it before: it is the caller's now, and nobody else's.
+CREATE FUNCTION take_notification_address(p_channel text, p_digests bytea[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $take$
 DECLARE
     moved integer;
 BEGIN
     DELETE FROM notification_devices
-        WHERE channel = p_channel AND address_digest = ANY (p_digests) AND user_id <> p_user_id AND status <> 'UNCONFIRMED';
+        WHERE channel = p_channel AND address_digest = ANY (p_digests) AND user_id <> actor_id() AND status <> 'UNCONFIRMED';
     GET DIAGNOSTICS moved = ROW_COUNT;
     RETURN moved;
 END
 $take$;
-GRANT EXECUTE ON FUNCTION take_notification_address(uuid, text, bytea[]) TO app;
+GRANT EXECUTE ON FUNCTION take_notification_address(text, bytea[]) TO app;
 
 -- A person's confirmed address with what opens it, for the workers that write to it.
 CREATE FUNCTION find_contact(p_user_id uuid) RETURNS TABLE (email_sealed bytea, email_verified_at timestamptz, wrapped_key bytea)

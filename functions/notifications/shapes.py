@@ -4,7 +4,7 @@ from datetime import time
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
 from cardwright.http.fields import SecretText, StrictModel, Timestamp
 from cardwright.kernel.secret import Secret
@@ -27,7 +27,7 @@ _NAMES_MAX = 20
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=60)]
 # By names that the service knows; names in a schema are no part of OpenAPI 3.0.
-Choices = Annotated[dict[str, bool], Field(max_length=_NAMES_MAX)]
+Choices = Annotated[dict[str, StrictBool], Field(max_length=_NAMES_MAX)]
 ParameterText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -80,7 +80,7 @@ class DigestDocument(StrictModel):
     """Whether messages about transactions come one by one, or once a day in one e-mail at a full hour."""
 
     mode: DigestMode = DigestMode.OFF
-    hour: int = Field(default=8, ge=0, le=23)
+    hour: StrictInt = Field(default=8, ge=0, le=23)
 
 
 class PreferencesRequest(StrictModel):

@@ -14,7 +14,7 @@ endpoint = door(routes.REPLAY_WEBHOOK_EVENTS)
     status=202,
     errors={
         404: ["subscription_not_found", "event_not_found"],
-        409: ["subscription_not_active", "too_many_replays"],
+        409: ["subscription_not_active", "too_many_replays", "too_many_rounds"],
         422: [
             "required",
             "event_or_range",

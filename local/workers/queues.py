@@ -74,7 +74,7 @@ class QueueWorker:
         *,
         handlers: Handlers,
         stop: threading.Event,
-        pollers: int = 2,
+        pollers: int = 5,
     ) -> None:
         """`client` reads `queue_url`; visibility timeout and dead-letter queue were set when it was made."""
         self._row = row

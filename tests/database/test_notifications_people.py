@@ -18,6 +18,7 @@ from cardwright.kernel.errors import (
 )
 from cardwright.kernel.secret import Secret
 from cardwright.notifications.rules import Channel, DigestMode, NewDevice, NewPreferences, Platform
+from cardwright.notifications.store import devices as store
 from cardwright.outbox.rules import Event
 from cardwright.platform.postgres import Actor
 from tests.fakes.notification_world import Delivered, NotificationWorld
@@ -310,3 +311,13 @@ def test_nobody_is_told_by_a_template_there_is_none_of_and_no_stranger_by_any(wo
     assert caught.value.code == "unknown_template"
     with pytest.raises(NotFoundError):
         world.users.send(admin, "support_answer", world.ids.new(), {"case": "17"}, world.ids.new())
+
+
+def test_an_address_is_taken_from_others_for_the_caller_alone(world: NotificationWorld) -> None:
+    ada, eve = world.add_user(), world.add_user()
+    world.add_phone(ada)
+    (row,) = world.sql("SELECT address_digest FROM notification_devices WHERE user_id = %s", ada.user_id)
+    # Nobody, and who has it already, takes it from nobody.
+    for actor, taken in ((Actor(None, "system"), 0), (ada, 0), (eve, 1)):
+        with world.app.transaction(actor) as tx:
+            assert store.take_address(tx, Channel.PUSH, [row["address_digest"]]) == taken

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 from psycopg import errors
@@ -155,12 +156,16 @@ def test_a_slow_queue_does_not_keep_a_transaction_open(world: WebhookWorld) -> N
     assert relay(world, queue).relay_once() == 10
 
 
-@pytest.mark.parametrize(
-    "statement", ["UPDATE outbox SET data = '{}'", "UPDATE outbox SET published_at = created_at", "DELETE FROM outbox"]
-)
-def test_the_app_cannot_unsay_an_event(world: WebhookWorld, statement: str) -> None:
-    with pytest.raises(errors.InsufficientPrivilege), world.app.transaction(world.add_user()) as tx:
-        tx.execute(statement)
+def test_the_app_cannot_unsay_an_event(world: WebhookWorld) -> None:
+    user = world.add_user()
+    for statement in (
+        "UPDATE outbox SET data = '{}'",
+        "UPDATE outbox SET published_at = created_at",
+        "UPDATE outbox SET waits_for = NULL, left_at = NULL",
+        "DELETE FROM outbox",
+    ):
+        with pytest.raises(errors.InsufficientPrivilege), world.app.transaction(user) as tx:
+            tx.execute(statement)
 
 
 def test_what_waits_can_be_measured(world: WebhookWorld) -> None:
@@ -176,41 +181,116 @@ def test_what_waits_can_be_measured(world: WebhookWorld) -> None:
     }
 
 
-def test_a_queue_that_is_away_neither_holds_up_nor_floods_the_other(world: WebhookWorld) -> None:
-    events = append(world, 230)
+def test_a_queue_that_stays_away_neither_holds_up_nor_floods_the_other(
+    world: WebhookWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "TAKE", 20)
+    events = append(world, 90)
     up, away = FakeQueue(), FakeQueue(fail_after=0)
-    passed = [0.0]
-    running = relay(world, up, away, monotonic=lambda: passed[0])
-    for _ in range(6):
-        # Longer than a queue that failed is left alone.
-        passed[0] += 10.0
+
+    def look() -> OutboxRelay:
+        """Look once with a relay that knows nothing of those before it."""
+        world.advance(seconds=1)
+        new = relay(world, up, away)
         with pytest.raises(UnavailableError):
-            running.relay_once()
+            new.relay_once()
+        return new
+
+    for _ in range(7):
+        look()
     assert sorted(up.ids()) == sorted(event.event_id for event in events)
-    assert dict(outbox.gauges(world.worker_database, world.clock))["cardwright_outbox_waiting"] == 230.0
+    events += append(world, 1)
+    look()
+    assert up.ids()[-1] == events[-1].event_id
+    assert dict(outbox.gauges(world.worker_database, world.clock))["cardwright_outbox_waiting"] == 91.0
+    assert world.sql("SELECT DISTINCT waits_for FROM outbox") == [{"waits_for": ["notifications"]}]
     away.fail_after = None
-    passed[0] += 10.0
+    running = relay(world, up, away)
     while running.relay_once():
-        pass
+        world.advance(seconds=1)
     assert sorted(away.ids()) == sorted(up.ids()) == sorted(event.event_id for event in events)
-    assert {row["published_at"] for row in world.sql("SELECT published_at FROM outbox")} == {NOW}
+    assert world.sql("SELECT 1 AS one FROM outbox WHERE published_at IS NULL OR waits_for IS NOT NULL") == []
+    assert dict(outbox.gauges(world.worker_database, world.clock))["cardwright_outbox_waiting"] == 0.0
 
 
-def test_what_every_queue_refuses_does_not_hide_what_is_behind_it(world: WebhookWorld) -> None:
-    append(world, 110, "card.frozen")
+def test_what_only_the_queue_that_is_away_wants_does_not_hide_what_is_behind_it(
+    world: WebhookWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "TAKE", 10)
+    append(world, 25, WEBHOOK_DISABLED)
+    world.advance(seconds=1)
+    good = append(world, 3, WEBHOOK_TEST)
+    partners, people = FakeQueue(), FakeQueue(fail_after=0)
+    routes = [QueueRoute("events", partners, for_partners), QueueRoute("notifications", people, for_people)]
+    running = OutboxRelay(world.worker_database, [], routes, world.clock, monotonic=lambda: 0.0)
+    with pytest.raises(UnavailableError):
+        running.relay_once()
+    # It rests now: nobody fails, and nothing of it is asked for.
+    for _ in range(3):
+        running.relay_once()
+    assert sorted(partners.ids()) == sorted(event.event_id for event in good)
+    # Nor does it hide what the queue that answers has refused before.
+    partners.refused = WEBHOOK_TEST
+    world.advance(seconds=1)
+    good += append(world, 1, WEBHOOK_TEST)
+    assert running.relay_once() == 0
+    partners.refused = ""
+    assert running.relay_once() == 1
+    assert partners.ids()[3:] == [good[3].event_id]
+    people.fail_after = None
+    back = OutboxRelay(world.worker_database, [], routes, world.clock)
+    while back.relay_once():
+        pass
+    assert len(people.taken) == 25
+    assert world.sql("SELECT 1 AS one FROM outbox WHERE published_at IS NULL") == []
+    world.sql("DELETE FROM outbox")
+
+
+def test_what_a_queue_refuses_again_and_again_hides_nothing(world: WebhookWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "TAKE", 10)
+    append(world, 25, "card.frozen")
     world.advance(seconds=1)
     good = append(world, 3)
-    queue = FakeQueue(refused="card.frozen")
+    queue = FakeQueue(refused="card.frozen", fail_after=0)
+    # All of them are left by a queue that is away.
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            relay(world, queue).relay_once()
+    queue.fail_after = None
     running = relay(world, queue)
-    # The second pass of a look goes past what the first left; what it left too is gone past at the next.
-    running.relay_once()
-    running.relay_once()
+    for _ in range(4):
+        world.advance(seconds=1)
+        running.relay_once()
     assert sorted(queue.ids()) == sorted(event.event_id for event in good)
+    good += append(world, 1)
+    assert running.relay_once() == 1
+    assert queue.ids()[3:] == [good[3].event_id]
+
+
+def test_a_queue_is_left_alone_for_as_long_as_its_failure_took(world: WebhookWorld) -> None:
+    append(world, 2)
+    passed, tries = [0.0], list[float]()
+
+    class Hanging(FakeQueue):
+        def send_batch(self, bodies: Sequence[str]) -> list[bool]:
+            tries.append(passed[0])
+            passed[0] += 7.0
+            raise UnavailableError("queue away", code="queue_unavailable")
+
+    up = FakeQueue()
+    running = relay(world, up, Hanging(), monotonic=lambda: passed[0])
+    for _ in range(20):
+        with suppress(UnavailableError):
+            running.relay_once()
+        passed[0] += 1.0
+    assert len(up.taken) == 2
+    assert tries[0] == 0.0
+    assert {later - before for before, later in itertools.pairwise(tries)} == {14.0}
 
 
 def test_each_queue_gets_what_it_wants_and_what_nobody_wants_is_done(world: WebhookWorld) -> None:
     partners, people = FakeQueue(), FakeQueue()
-    routes = [QueueRoute(partners, for_partners), QueueRoute(people, for_people)]
+    routes = [QueueRoute("events", partners, for_partners), QueueRoute("notifications", people, for_people)]
     user = world.add_user()
     told = ["card.created", VERIFICATION_REQUESTED, WEBHOOK_DISABLED, WEBHOOK_TEST, "something.else"]
     with world.app.transaction(user) as tx:

@@ -2,26 +2,30 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from cardwright.kernel.clock import rfc3339
+from cardwright.kernel.errors import UnavailableError
 from cardwright.outbox import service as outbox
+from cardwright.outbox.ports import QueueRoute
 from cardwright.outbox.rules import (
     EVENT_TYPES,
     WEBHOOK_TEST,
+    Event,
     FeedFilter,
 )
-from cardwright.platform.postgres import Actor
+from cardwright.outbox.service import OutboxRelay
+from cardwright.platform.postgres import Actor, Transaction
 from cardwright.transactions.rules.events import EventMerchant
 from cardwright.transactions.service import TransactionEvents
 from tests.fakes.card_world import CardWorld
-from tests.fakes.relayed import FakeQueue, append, relay
+from tests.fakes.relayed import FakeQueue, append, everything, relay
 from tests.fakes.webhook_world import NOW, WebhookWorld
 
 SYSTEM = Actor(None, "system")
@@ -211,3 +215,66 @@ def test_one_cards_decisions_are_collected_by_themselves_and_again_by_nobody(fre
     assert relay(world).collect() == 1
     cards.close()
     world.close()
+
+
+class BrokenSource:
+    """A source that fails while it is told to, after `takes_s` of a clock of its own."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure: Exception | None = failure
+        self.asked = 0
+        self.passed = 0.0
+        self.takes_s = 0.0
+
+    def take(self, _tx: Transaction, _limit: int) -> list[Event]:
+        """Fail, or have nothing."""
+        self.asked += 1
+        if self.failure is not None:
+            self.passed += self.takes_s
+            raise self.failure
+        return []
+
+    def take_of_card(self, _tx: Transaction, _card_id: UUID) -> list[Event]:
+        """Have nothing."""
+        return []
+
+    def mark(self, _tx: Transaction, _events: Sequence[Event], _at: datetime) -> None:
+        """Do nothing."""
+
+
+def broken_relay(world: WebhookWorld, source: BrokenSource, queue: FakeQueue) -> OutboxRelay:
+    """A relay that collects from a source that fails."""
+    routes = [QueueRoute("events", queue, everything)]
+    return OutboxRelay(
+        world.worker_database, [source], routes, world.clock, sleep=lambda _: None, monotonic=lambda: source.passed
+    )
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ValueError("a row nobody can read"), UnavailableError("too slow", code="database_unavailable")],
+    ids=["a bug", "a time-out"],
+)
+def test_a_source_that_fails_does_not_stop_what_is_in_the_feed_and_is_told_of(world: WebhookWorld, failure: Exception) -> None:
+    events = append(world, 3)
+    source, queue = BrokenSource(failure), FakeQueue()
+    running = broken_relay(world, source, queue)
+    left = iter([20.0, 20.0, 1.0])
+    with pytest.raises(type(failure)):
+        running.run(lambda: next(left))
+    assert sorted(queue.ids()) == sorted(event.event_id for event in events)
+    source.failure = None
+    source.passed += 10.0
+    assert running.run(lambda: 1.0) == 0
+
+
+def test_a_source_that_fails_slowly_leaves_half_of_the_time_to_sending(world: WebhookWorld) -> None:
+    source, queue = BrokenSource(UnavailableError("too slow", code="database_unavailable")), FakeQueue()
+    source.takes_s = 30.0
+    running = broken_relay(world, source, queue)
+    for _ in range(60):
+        with pytest.raises(UnavailableError):
+            running.relay_once()
+        source.passed += 1.0
+    # Each time it takes 30 s and is left alone for as long.
+    assert source.asked == 2

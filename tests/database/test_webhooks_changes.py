@@ -13,6 +13,7 @@ from cardwright.webhooks.rules import Subscription, SubscriptionStatus
 from cardwright.webhooks.service import NewSubscription, SubscriptionChanges, WebhookSubscriptions
 from tests.fakes.at_once import at_once
 from tests.fakes.webhook_world import NOW, WebhookWorld, answer
+from tests.pans import pan
 
 OTHER_URL = "http://127.0.0.1:9/other"
 
@@ -102,12 +103,24 @@ def test_bad_changes_are_all_named_and_change_nothing(world: WebhookWorld, user:
 
 
 def test_an_url_of_our_own_is_refused(world: WebhookWorld, user: Actor) -> None:
-    ours = WebhookSubscriptions(
-        world.app, world.clock, world.ids, world.secrets.sealer(), local=True, public_url="http://127.0.0.1:8080"
-    )
-    with pytest.raises(InvalidFieldsError) as refusal:
-        ours.create_subscription(user, NewSubscription("http://localhost:8080/api/v1/x", ["card.created"]), world.ids.new())
-    assert [error.code for error in refusal.value.errors] == ["url_is_ours"]
+    own_urls = ["http://127.0.0.1:8080", "http://127.0.0.1:9001"]
+    ours = WebhookSubscriptions(world.app, world.clock, world.ids, world.secrets.sealer(), local=True, own_urls=own_urls)
+    for url in ("http://localhost:8080/api/v1/x", "http://[::1]:9001/"):
+        with pytest.raises(InvalidFieldsError) as refusal:
+            ours.create_subscription(user, NewSubscription(url, ["card.created"]), world.ids.new())
+        assert [error.code for error in refusal.value.errors] == ["url_is_ours"]
+
+
+def test_an_url_with_a_card_number_is_refused_when_it_is_made_and_when_it_is_changed(world: WebhookWorld, user: Actor) -> None:
+    url = f"{OTHER_URL}?pan={pan()}"
+    subscription, _ = world.subscribe(user)
+    with pytest.raises(InvalidFieldsError) as made:
+        world.subscriptions.create_subscription(user, NewSubscription(url, ["card.created"]), world.ids.new())
+    with pytest.raises(InvalidFieldsError) as changed:
+        change(world, user, subscription, url=url)
+    for refusal in (made, changed):
+        assert [(error.field, error.code) for error in refusal.value.errors] == [("url", "card_number_not_allowed")]
+        assert pan() not in str(refusal.value.errors)
 
 
 def test_an_organization_is_ones_own_and_staff_names_any(world: WebhookWorld, user: Actor) -> None:

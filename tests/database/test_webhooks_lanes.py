@@ -3,12 +3,13 @@
 import socket
 import threading
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 
 from cardwright.kernel.errors import UnavailableError
 from cardwright.platform.egress import Answer
-from cardwright.platform.postgres import Database
+from cardwright.platform.postgres import Actor, Database
 from cardwright.webhooks.service import WebhookService
 from cardwright.webhooks.service.jobs import WORKER, DeliveryJob
 from cardwright.webhooks.store.claiming import claim_due
@@ -149,6 +150,8 @@ def test_keys_that_cannot_be_had_are_no_attempt(world: WebhookWorld) -> None:
     assert world.consume(event) == []
     assert world.attempts() == []
     world.secrets.away = False
+    assert world.retry(0.05) == 0
+    world.advance(seconds=15)
     assert world.retry() == 1
     assert world.delivery(event)["status"] == "DELIVERED"
 
@@ -177,21 +180,22 @@ def test_the_schedule_tells_when_the_database_stays_away(world: WebhookWorld) ->
 
 
 def test_who_has_least_on_the_way_is_served_first_so_that_old_backlogs_do_not_starve_a_quiet_one(world: WebhookWorld) -> None:
-    flying = {}
+    flying, owners = dict[UUID, int](), dict[UUID, int]()
     for number in range(4):
         loud = world.add_user()
         subscription, _ = world.subscribe(loud, url=f"http://127.0.0.1:9/loud{number}")
         world.consume(*(world.event(loud) for _ in range(6)), time_left=5.0)
         flying[subscription.subscription_id] = 3
+        owners |= _of(loud, 3)
     world.advance(seconds=1)
     quiet = world.add_user()
     world.subscribe(quiet, url="http://127.0.0.1:9/quiet")
     world.consume(world.event(quiet), time_left=5.0)
     now, token = world.clock.now(), world.ids.new()
     with world.worker_database.transaction(WORKER) as tx:
-        (lease,) = claim_due(tx, now=now, token=token, lease_until=now, limit=1, per_subscription=4, flying=flying)
+        (lease,) = claim_due(tx, now=now, token=token, lease_until=now, limit=1, per_subscription=4, flying=flying, owners=owners)
         assert lease.url.endswith("quiet")
-        more = claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, flying=flying)
+        more = claim_due(tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, flying=flying, owners=owners)
     # One each of the others: three of theirs are on their way already.
     assert sorted(lease.url[-5:] for lease in more) == ["loud0", "loud1", "loud2", "loud3", "quiet"]
 
@@ -226,3 +230,51 @@ def test_subscriptions_with_nothing_to_send_cost_a_look_nothing(world: WebhookWo
     # Four of each of the twenty, their subscriptions, and a little for the walk: not the ten thousand there are of both.
     assert rows["webhook_subscriptions"] <= 100
     assert rows["webhook_deliveries"] <= 300
+
+
+def test_an_owner_whose_receivers_hang_keeps_no_turn_from_another(world: WebhookWorld) -> None:
+    many, one = world.add_user(), world.add_user()
+    for _ in range(5):
+        world.subscribe(many)
+    world.subscribe(one)
+    world.sql("UPDATE webhook_subscriptions SET background = true")
+    world.consume(*[world.event(many) for _ in range(3)])
+    world.advance(seconds=1)
+    world.consume(world.event(one))
+    world.advance(seconds=1)
+    now, token = world.clock.now(), world.ids.new()
+    with world.worker_database.transaction(WORKER) as tx:
+        first = claim_due(tx, now=now, token=token, lease_until=now, limit=2, per_subscription=4, flying={})
+    assert {lease.user_id for lease in first} == {many.user_id, one.user_id}
+    with world.worker_database.transaction(WORKER) as tx:
+        shared = claim_due(
+            tx, now=now, token=token, lease_until=now, limit=16, per_subscription=4, flying={}, per_owner=4, owners=_of(many, 3)
+        )
+    assert sorted(lease.user_id == one.user_id for lease in shared) == [False, True]
+
+
+def _of(actor: Actor, count: int) -> dict[UUID, int]:
+    assert actor.user_id is not None
+    return {actor.user_id: count}
+
+
+def test_a_receiver_that_takes_long_is_left_to_the_schedule_before_it_has_answered(world: WebhookWorld) -> None:
+    user = world.add_user()
+    world.subscribe(user)
+    (job,) = world.deliveries.send_event(world.event(user))
+    assert world.sql("SELECT background FROM webhook_subscriptions") == [{"background": False}]
+    job.slow()
+    assert world.sql("SELECT background FROM webhook_subscriptions") == [{"background": True}]
+
+
+def test_what_was_fanned_out_while_its_subscription_was_deleted_is_ended(world: WebhookWorld) -> None:
+    user = world.add_user()
+    subscription, _ = world.subscribe(user)
+    world.sender.script = answer(500)
+    event = world.event(user)
+    world.consume(event)
+    world.subscriptions.delete_subscription(user, subscription.subscription_id, world.ids.new())
+    # As a fan-out leaves it that saw the subscription and committed after its end.
+    world.sql("UPDATE webhook_deliveries SET status = 'PENDING', next_attempt_at = %s, finished_at = NULL", world.clock.now())
+    assert world.retry() == 0
+    assert world.delivery(event)["status"] == "CANCELLED"

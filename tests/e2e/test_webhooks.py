@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -136,6 +137,19 @@ def test_a_url_that_leads_where_we_do_not_post_is_refused(http: httpx.Client, ur
 def test_a_url_of_our_own_is_refused(http: httpx.Client, stack: RunningStack) -> None:
     ours = f"{stack.description()['base_url']}/api/v1/webhooks/kyc"
     assert refusal(subscribe(http, ours)) == (422, [("url", "url_is_ours")])
+
+
+def test_a_url_of_another_part_of_the_stack_is_refused(http: httpx.Client, stack: RunningStack) -> None:
+    description = stack.description()
+    for name in ("authorization_url", "database_url", "cache_url", "aws_endpoint_url", "mailbox_url", "simulator_url"):
+        port = urlsplit(description[name]).port
+        assert refusal(subscribe(http, f"http://localhost:{port}/hook")) == (422, [("url", "url_is_ours")]), name
+
+
+def test_a_path_that_is_no_routes_has_an_answer_with_a_name(http: httpx.Client) -> None:
+    answer = http.get("/webhooks/event-types/..%2f..%2fx/schema")
+    assert answer.status_code == 404
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] != "unknown"
 
 
 def test_an_event_type_that_does_not_exist_is_refused(http: httpx.Client) -> None:

@@ -49,8 +49,8 @@ def everything(_event_type: str) -> bool:
 
 
 def relay(world: WebhookWorld, *queues: FakeQueue, **options: Any) -> OutboxRelay:
-    """A relay of the world's outbox and transactions to queues that want everything."""
-    routes = [QueueRoute(queue, everything) for queue in queues]
+    """A relay of the world's outbox and transactions to up to two queues that want everything."""
+    routes = [QueueRoute(name, queue, everything) for name, queue in zip(("events", "notifications"), queues, strict=False)]
     return OutboxRelay(world.worker_database, [TransactionEvents()], routes, world.clock, **options)
 
 

@@ -136,7 +136,8 @@ class World:
         event = {
             "resource": row.full_path, "path": path, "httpMethod": method or row.method, "headers": sent,
             "multiValueHeaders": {name: [value] for name, value in sent.items()}, "queryStringParameters": None,
-            "multiValueQueryStringParameters": query, "requestContext": {"identity": {"sourceIp": "192.0.2.1"}, "path": path},
+            "multiValueQueryStringParameters": query,
+            "requestContext": {"identity": {"sourceIp": "192.0.2.1"}, "path": path, "requestId": "gateway-1"},
             "body": body if body is None or isinstance(body, str) else json.dumps(body), "isBase64Encoded": False,
         }  # fmt: skip
         answer = self.endpoint.handler(event, cast(Any, SimpleNamespace()))

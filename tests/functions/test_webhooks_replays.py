@@ -155,21 +155,33 @@ def test_an_event_that_is_not_the_owners_is_not_there(api: Doors, token: str, ac
     assert documented(replay, 404) == {"subscription_not_found", "event_not_found"}
 
 
-def test_a_sixth_open_replay_is_a_conflict_and_all_the_others_are_listed(api: Doors, token: str, active: Subscription) -> None:
+def test_a_sixth_open_replay_of_hers_is_a_conflict_and_all_the_others_are_listed(
+    api: Doors, token: str, active: Subscription
+) -> None:
+    # That of what happened before it was verified does not count.
     made = [one["id"] for one in api.ask(replays, token, subscription_id=active.subscription_id).json["data"]]
-    for _ in range(4):
+    for _ in range(5):
         api.webhook_world.advance(seconds=1)
         body = {"from": "2026-11-21T11:00:00Z"}
         made.append(api.ask(replay, token, body, subscription_id=active.subscription_id).json["id"])
     refused = api.ask(replay, token, {"from": "2026-11-21T11:00:00Z"}, subscription_id=active.subscription_id)
     assert (refused.status, refused.json["code"]) == (409, "too_many_replays")
     assert "too_many_replays" in documented(replay, 409)
-    first = api.ask(replays, token, subscription_id=active.subscription_id, limit=3).json
+    first = api.ask(replays, token, subscription_id=active.subscription_id, limit=4).json
     rest = api.ask(
-        replays, token, subscription_id=active.subscription_id, limit=3, cursor=first["pagination"]["next_cursor"]
+        replays, token, subscription_id=active.subscription_id, limit=4, cursor=first["pagination"]["next_cursor"]
     ).json
     assert [one["id"] for one in first["data"] + rest["data"]] == made[::-1]
     assert rest["pagination"] == {"next_cursor": None, "has_more": False}
+
+
+def test_an_event_that_had_its_rounds_is_not_sent_again(api: Doors, user: Actor, token: str, active: Subscription) -> None:
+    event = api.webhook_world.happen(user)
+    api.webhook_world.consume(event)
+    api.webhook_world.sql("UPDATE webhook_deliveries SET rounds = 100 WHERE event_id = %s", event.event_id)
+    refused = api.ask(replay, token, {"event_id": str(event.event_id)}, subscription_id=active.subscription_id)
+    assert (refused.status, refused.json["code"]) == (409, "too_many_rounds")
+    assert "too_many_rounds" in documented(replay, 409)
 
 
 def test_there_is_no_replay_and_no_delivery_of_another(api: Doors, user: Actor, token: str, active: Subscription) -> None:

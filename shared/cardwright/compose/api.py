@@ -251,5 +251,5 @@ class Api(CardRoot):
             self.sealer,
             local=self.settings.local,
             cards=self.cards,
-            public_url=self.settings.public_url,
+            own_urls=self.settings.own_urls,
         )

@@ -19,11 +19,18 @@ class Settings:
     cors_origins: frozenset[str]
     rate_limits: bool
     clock_file: str | None
+    # Where this platform answers besides, on the local stage.
+    other_urls: tuple[str, ...] = ()
 
     @property
     def local(self) -> bool:
         """True on a laptop."""
         return self.stage == "local"
+
+    @property
+    def own_urls(self) -> tuple[str, ...]:
+        """URLs whose hosts and ports lead to this platform itself."""
+        return (self.public_url, *self.other_urls)
 
 
 @cache
@@ -42,6 +49,7 @@ def read(variables: Mapping[str, str]) -> Settings:
         cors_origins=frozenset(origin for origin in variables.get(environment.CORS_ORIGINS, "").split(",") if origin),
         rate_limits=not (local and variables.get(environment.RATE_LIMITS) == "off"),
         clock_file=variables.get(environment.CLOCK_FILE) if local else None,
+        other_urls=tuple(url for url in variables.get(environment.OTHER_URLS, "").split(",") if url) if local else (),
     )
 
 

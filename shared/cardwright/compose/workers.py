@@ -79,7 +79,10 @@ class Workers(CardRoot):
         self._require(Capability.EVENT_QUEUE)
         partners = environment.variable(Capability.EVENT_QUEUE, "CARDWRIGHT_EVENT_QUEUE_URL")
         people = environment.variable(Capability.EVENT_QUEUE, "CARDWRIGHT_NOTIFICATION_QUEUE_URL")
-        routes = [QueueRoute(QueueSender(partners), for_partners), QueueRoute(QueueSender(people), for_people)]
+        routes = [
+            QueueRoute("events", QueueSender(partners), for_partners),
+            QueueRoute("notifications", QueueSender(people), for_people),
+        ]
         return OutboxRelay(self.database, [TransactionEvents()], routes, self.clock)
 
     def dead_letters(self, queue: str) -> "DeadLetters":

@@ -124,13 +124,13 @@ class Endpoint(Generic[ApiT]):
             headers.update(call.response_headers)
         except CardwrightError as error:
             self._log_failure(error, request_id)
-            answer = _problem(error, request_id or "unknown")
+            answer = _problem(error, request_id or _gateway_id(request))
         except RequestValidationError as error:
-            answer = _problem(problems.from_validation(error.errors()), request_id or "unknown")
+            answer = _problem(problems.from_validation(error.errors()), request_id or _gateway_id(request))
         except Exception as error:
             logger.exception("unexpected error", extra={"function": self.row.name, "request_id": request_id})
-            answer = _problem(error, request_id or "unknown")
-        headers["X-Request-Id"] = request_id or "unknown"
+            answer = _problem(error, request_id or _gateway_id(request))
+        headers["X-Request-Id"] = request_id or _gateway_id(request)
         if api is not None:
             headers.update(cors_headers(api.settings.cors_origins, request.headers.get("origin")))
         for name, value in headers.items():
@@ -167,7 +167,7 @@ class Endpoint(Generic[ApiT]):
         return Response(status_code=204, headers=preflight_headers(allowed, request.headers.get("origin")))
 
     async def _no_such_route(self, request: Request, error: Exception) -> Response:
-        request_id = sane_request_id(request.headers.get("x-request-id")) or "unknown"
+        request_id = sane_request_id(request.headers.get("x-request-id")) or _gateway_id(request)
         refused: Exception = NotFoundError("There is nothing here.")
         if isinstance(error, HTTPException) and error.status_code not in (404, 405):
             refused = InvalidRequestError("The request cannot be read.")
@@ -208,6 +208,12 @@ def _to_response(result: Reply | Response, default_status: int) -> tuple[Respons
 def _problem(error: Exception, request_id: str) -> Response:
     document = problems.document(error, request_id)
     return Response(json.dumps(document), document["status"], headers=problems.headers_of(error), media_type=problems.MEDIA_TYPE)
+
+
+def _gateway_id(request: Request) -> str:
+    """The gateway's own name of the request, where nobody else has given it one."""
+    context: Mapping[str, Any] = request.scope.get("aws.event", {}).get("requestContext", {})
+    return sane_request_id(context.get("requestId")) or "unknown"
 
 
 def _address(request: Request) -> str:

@@ -4,11 +4,13 @@ from cardwright.kernel.rows import Capability
 
 STAGE = "CARDWRIGHT_STAGE"
 PUBLIC_URL = "CARDWRIGHT_PUBLIC_URL"
+# URLs of the platform besides the public one, with commas between; like CLOCK_FILE on the local stage alone.
+OTHER_URLS = "CARDWRIGHT_OTHER_URLS"
 CORS_ORIGINS = "CARDWRIGHT_CORS_ORIGINS"
 RATE_LIMITS = "CARDWRIGHT_RATE_LIMITS"
 CLOCK_FILE = "CARDWRIGHT_CLOCK_FILE"
 
-# Set on every function. CLOCK_FILE exists on the local stage alone.
+# Set on every function. CLOCK_FILE and OTHER_URLS exist on the local stage alone.
 ALWAYS: tuple[str, ...] = (STAGE, PUBLIC_URL, CORS_ORIGINS, RATE_LIMITS)
 
 # One line per capability; a secret's variable holds the secret's name in Secrets Manager, never the secret.

@@ -36,7 +36,12 @@ class EventQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueueRoute:
-    """A queue and the types of events that go to it."""
+    """A queue and the types of events that go to it.
 
+    Rows that wait for the queue bear its name, lower-case letters: it never changes, and a queue that is given up leaves with a
+    migration that takes its name out of them.
+    """
+
+    name: str
     queue: EventQueue
     wants: Callable[[str], bool]

@@ -2,9 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, combinations
 from uuid import UUID
 
 from cardwright.kernel.clock import Clock
@@ -13,6 +15,7 @@ from cardwright.outbox import store
 from cardwright.outbox.ports import EventSource, QueueRoute
 from cardwright.outbox.rules import Event, FeedFilter, message
 from cardwright.platform.postgres import Actor, Database, Transaction
+from cardwright.platform.telemetry import logger
 
 BATCH = 10
 # Rows copied into the feed in one transaction.
@@ -25,10 +28,9 @@ TAKE = 100
 SEND_S = 10.0
 # The loop ends while this much is left, enough for a transaction that has just begun.
 RESERVE_S = 8.0
-# A queue that failed is left alone for this long, so that the others do not wait for its time-outs.
+# A queue that failed is left alone for this long, and at least for as long as its failure took: the others wait for its
+# time-outs half of the time at most. The same goes for sources that cannot be collected from.
 REST_S = 2.0
-# Events of which is remembered that some queues have taken them and others have not.
-REMEMBERED = 20_000
 _RELAY = Actor(None, "system")
 
 
@@ -73,20 +75,21 @@ def _copy(tx: Transaction, source: EventSource, events: Sequence[Event], at: dat
 
 
 @dataclass(slots=True)
-class _Pass:
-    """What one look at unpublished events came to: how many a queue took, how many stay, whether there may be more."""
+class _Offered:
+    """An event, the queues it waits for, and what a look came to: whether a queue took it, whether its row says so already."""
 
-    moved: int = 0
-    left: int = 0
-    full: bool = False
+    event: Event
+    waits_for: frozenset[str]
+    noted: bool
+    moved: bool = False
 
 
 class OutboxRelay:
     """Moves committed events to the queues that want them. Any number may run at once: each row is taken by one.
 
     First it copies what `sources` keep into the feed. A crash between sending and commit sends again, with the same event id.
-    An event is published when every queue that wants it has it. What some queues have is remembered here, so that one that is
-    away neither holds up nor floods the others; another relay would send to all of them again.
+    An event is published when every queue that wants it has it. One that some of them did not take says in its row which, and
+    is looked for only when one of these does not rest: a queue that is away neither holds up nor floods the others.
     """
 
     def __init__(
@@ -105,16 +108,18 @@ class OutboxRelay:
         self._clock = clock
         self._sleep = sleep
         self._monotonic = monotonic
-        # For each event that was left unpublished: the positions of the queues that have it.
-        self._taken: dict[UUID, frozenset[int]] = {}
-        self._resting: dict[int, float] = {}
+        # By the name of a queue: until when it is left alone.
+        self._resting: dict[str, float] = {}
         # When a look came with less than it may take, or the time is over, the sources are asked again.
         self._collect_at = monotonic()
+        # Told at the end of each look until collecting works again.
+        self._uncollected: Exception | None = None
 
     def run(self, deadline: Callable[[], float], poll_s: float = 0.5) -> int:
         """Relay until `deadline()`, the seconds left, is under RESERVE_S; return how many events a queue took.
 
-        Goes on after a database or queue that did not answer. Raises UnavailableError when the last pass ended so.
+        Goes on after a database or queue that did not answer. Raises UnavailableError when the last pass ended so; whatever
+        collecting failed with is raised at the end too, and holds up nothing that is in the feed.
         """
         moved = 0
         while True:
@@ -129,9 +134,9 @@ class OutboxRelay:
                 self._sleep(min(poll_s, left))
 
     def relay_once(self) -> int:
-        """Collect, and send what is unpublished now, up to TAKE events; return how many a queue took.
+        """Collect, and send up to TAKE events not offered yet and as many that were left; return how many a queue took.
 
-        Raises UnavailableError after noting what was sent before a queue or the database failed.
+        Raises UnavailableError after noting what was sent before a queue or the database failed, or what collecting failed with.
         """
         moved, failure = self._turn()
         if failure is not None:
@@ -151,77 +156,104 @@ class OutboxRelay:
                     break
         return copied
 
-    def _turn(self) -> tuple[int, UnavailableError | None]:
+    def _turn(self) -> tuple[int, Exception | None]:
         moved = 0
-        failures: list[UnavailableError] = []
+        failures: list[Exception] = []
+        if self._monotonic() >= self._collect_at:
+            self._collect_or_rest()
+        if self._uncollected is not None:
+            failures.append(self._uncollected)
         try:
-            if self._monotonic() >= self._collect_at:
-                self.collect()
-                self._collect_at = self._monotonic() + COLLECT_AGAIN_S
-            first = self._send((), failures)
-            if not first.full:
+            moved, found = self._send(self._new, failures)
+            if found < TAKE and self._uncollected is None:
                 self._collect_at = self._monotonic()
-            moved = first.moved
-            if first.full and first.left:
-                # What stays must not hide what is behind it.
-                moved += self._send(tuple(self._taken), failures).moved
+            moved += self._send(self._left, failures)[0]
         except UnavailableError as error:
             failures.append(error)
         return moved, failures[0] if failures else None
 
-    def _send(self, but: Sequence[UUID], failures: list[UnavailableError]) -> _Pass:
-        with self._database.transaction(_RELAY) as tx:
-            events = store.take_unpublished(tx, TAKE, but)
-            until = self._monotonic() + SEND_S
-            seen: dict[UUID, frozenset[int]] = {}
-            moved = 0
-            for start in range(0, len(events), BATCH):
-                batch = {event.event_id: event for event in events[start : start + BATCH]}
-                before = {event_id: self._taken.get(event_id, frozenset()) for event_id in batch}
-                after = self._offer(batch, before, failures)
-                moved += sum(1 for event_id in batch if after[event_id] != before[event_id])
-                seen |= after
-                if self._monotonic() > until:
-                    break
-            done = [event.event_id for event in events if event.event_id in seen and self._wanting(event) <= seen[event.event_id]]
-            if done:
-                store.mark_published(tx, done, self._clock.now())
-        left = {event_id: taken for event_id, taken in seen.items() if event_id not in set(done)}
-        self._remember(left, done, everything=not but and len(seen) == len(events) < TAKE)
-        return _Pass(moved, len(left), len(events) == TAKE)
+    def _collect_or_rest(self) -> None:
+        began = self._monotonic()
+        try:
+            self.collect()
+        except Exception as error:
+            logger.exception("events could not be collected")
+            self._uncollected = error
+            self._collect_at = self._rested(began)
+        else:
+            self._uncollected = None
+            self._collect_at = self._monotonic() + COLLECT_AGAIN_S
 
-    def _offer(
-        self, batch: Mapping[UUID, Event], before: Mapping[UUID, frozenset[int]], failures: list[UnavailableError]
-    ) -> dict[UUID, frozenset[int]]:
-        """Send a batch to each queue that wants of it and has not; return which queues have which event now."""
-        after = dict(before)
-        for position, route in enumerate(self._routes):
-            events = [event for event in batch.values() if route.wants(event.type) and position not in before[event.event_id]]
-            if not events or self._monotonic() < self._resting.get(position, 0.0):
+    def _new(self, tx: Transaction) -> list[_Offered]:
+        return [_Offered(event, self._wanting(event), noted=False) for event in store.take_unpublished(tx, TAKE)]
+
+    def _left(self, tx: Transaction) -> list[_Offered]:
+        awake = self._awake()
+        names = [route.name for route in self._routes]
+        every = chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1))
+        left = store.take_left(tx, [frozenset(some) for some in every if awake & set(some)], TAKE)
+        return [_Offered(event, waits_for, noted=True) for event, waits_for in left]
+
+    def _send(self, take: Callable[[Transaction], list[_Offered]], failures: list[Exception]) -> tuple[int, int]:
+        """Offer what `take` finds to the queues, note in the rows what came of it; return how many a queue took of how many."""
+        if not self._awake():
+            return 0, 0
+        with self._database.transaction(_RELAY) as tx:
+            found = take(tx)
+            until = self._monotonic() + SEND_S
+            seen: list[_Offered] = []
+            for start in range(0, len(found), BATCH):
+                batch = found[start : start + BATCH]
+                self._offer(batch, failures)
+                seen += batch
+                if self._monotonic() > until or not self._awake():
+                    break
+            self._note(tx, seen)
+        return sum(one.moved for one in seen), len(found)
+
+    def _offer(self, batch: Sequence[_Offered], failures: list[Exception]) -> None:
+        """Send a batch to each queue that events of it wait for."""
+        for route in self._routes:
+            waiting = [one for one in batch if route.name in one.waits_for]
+            if not waiting or self._rests(route):
                 continue
+            began = self._monotonic()
             try:
-                taken = route.queue.send_batch([_body(event) for event in events])
+                taken = route.queue.send_batch([_body(one.event) for one in waiting])
             except UnavailableError as error:
                 failures.append(error)
-                self._resting[position] = self._monotonic() + REST_S
+                self._resting[route.name] = self._rested(began)
                 continue
-            for event, ok in zip(events, taken, strict=True):
+            for one, ok in zip(waiting, taken, strict=True):
+                one.noted = False
                 if ok:
-                    after[event.event_id] |= {position}
-        return after
+                    one.moved = True
+                    one.waits_for -= {route.name}
 
-    def _wanting(self, event: Event) -> frozenset[int]:
-        return frozenset(position for position, route in enumerate(self._routes) if route.wants(event.type))
+    def _note(self, tx: Transaction, seen: Iterable[_Offered]) -> None:
+        by_queues: defaultdict[frozenset[str], list[UUID]] = defaultdict(list)
+        for one in seen:
+            if not one.noted:
+                by_queues[one.waits_for].append(one.event.event_id)
+        for waits_for, event_ids in by_queues.items():
+            if waits_for:
+                store.mark_left(tx, event_ids, waits_for, self._clock.now())
+            else:
+                store.mark_published(tx, event_ids, self._clock.now())
 
-    def _remember(self, left: Mapping[UUID, frozenset[int]], done: Sequence[UUID], *, everything: bool) -> None:
-        if everything:
-            self._taken = dict(left)
-            return
-        for event_id in done:
-            self._taken.pop(event_id, None)
-        self._taken |= left
-        if len(self._taken) > REMEMBERED:
-            self._taken = dict(left)
+    def _wanting(self, event: Event) -> frozenset[str]:
+        return frozenset(route.name for route in self._routes if route.wants(event.type))
+
+    def _awake(self) -> frozenset[str]:
+        return frozenset(route.name for route in self._routes if not self._rests(route))
+
+    def _rests(self, route: QueueRoute) -> bool:
+        return self._monotonic() < self._resting.get(route.name, 0.0)
+
+    def _rested(self, began: float) -> float:
+        """When something that failed, begun then, is tried again."""
+        now = self._monotonic()
+        return now + max(REST_S, now - began)
 
 
 def _body(event: Event) -> str:

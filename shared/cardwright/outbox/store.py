@@ -42,24 +42,53 @@ def copy(tx: Transaction, events: Sequence[Event]) -> None:
     )
 
 
-def take_unpublished(tx: Transaction, limit: int, but: Sequence[UUID] = ()) -> list[Event]:
-    """Lock and return the oldest events that are not published, that no other relay holds and that are not named in `but`."""
+def take_unpublished(tx: Transaction, limit: int) -> list[Event]:
+    """Lock and return the oldest events that no relay has offered to the queues and that no other one holds."""
     rows = tx.fetch_all(
-        f"SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND event_id <> ALL (%s) "  # noqa: S608  # as above
+        f"SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND waits_for IS NULL "  # noqa: S608  # as above
         "ORDER BY event_id LIMIT %s FOR UPDATE SKIP LOCKED",
-        (list(but), limit),
+        (limit,),
     )
     return [_event(row) for row in rows]
 
 
+def take_left(tx: Transaction, sets: Sequence[frozenset[str]], limit: int) -> list[tuple[Event, frozenset[str]]]:
+    """Lock and return events that wait for one of these sets of queues and that no other relay holds.
+
+    Those offered longest ago come first, so that what a queue refuses again and again hides nothing. The inner order names the
+    whole index, for under row security the planner does not see that its first column is the same in all rows.
+    """
+    rows = tx.fetch_all(
+        f"SELECT w.* FROM unnest(%(sets)s::text[]) AS names CROSS JOIN LATERAL (SELECT {_COLUMNS}, waits_for, left_at "  # noqa: S608  # as above
+        "FROM outbox WHERE waits_for = names::text[] ORDER BY waits_for, left_at, event_id LIMIT %(limit)s "
+        "FOR UPDATE SKIP LOCKED) AS w ORDER BY left_at, event_id LIMIT %(limit)s",
+        {"sets": ["{" + ",".join(sorted(names)) + "}" for names in sets], "limit": limit},
+    )
+    return [(_event(row), frozenset(row["waits_for"])) for row in rows]
+
+
 def mark_published(tx: Transaction, event_ids: Sequence[UUID], at: datetime) -> None:
-    """Note when the events went to the queues."""
-    tx.execute("UPDATE outbox SET published_at = %s WHERE event_id = ANY(%s)", (at, list(event_ids)))
+    """Note when the last queue took the events."""
+    tx.execute(
+        "UPDATE outbox SET published_at = %s, waits_for = NULL, left_at = NULL WHERE event_id = ANY(%s)", (at, list(event_ids))
+    )
+
+
+def mark_left(tx: Transaction, event_ids: Sequence[UUID], names: frozenset[str], at: datetime) -> None:
+    """Note which queues the events wait for and when they were offered to them."""
+    tx.execute("UPDATE outbox SET waits_for = %s, left_at = %s WHERE event_id = ANY(%s)", (sorted(names), at, list(event_ids)))
 
 
 def waiting(tx: Transaction) -> tuple[int, datetime | None]:
-    """How many events wait for the relay, and since when the oldest does; authorizations wait in their own table."""
-    row = tx.fetch_one("SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox WHERE published_at IS NULL")
+    """How many events wait for a queue, and since when the oldest does; authorizations wait in their own table.
+
+    Asked for in two parts because each has an index of its own.
+    """
+    row = tx.fetch_one(
+        "SELECT sum(n)::bigint AS waiting, min(oldest) AS oldest FROM ("
+        "SELECT count(*) AS n, min(created_at) AS oldest FROM outbox WHERE published_at IS NULL AND waits_for IS NULL "
+        "UNION ALL SELECT count(*), min(created_at) FROM outbox WHERE waits_for IS NOT NULL) AS parts"
+    )
     return (0, None) if row is None else (row["waiting"], row["oldest"])
 
 

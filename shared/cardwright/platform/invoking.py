@@ -6,7 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
 from cardwright.kernel.errors import UnavailableError
 from cardwright.platform.aws import client
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
 
 # Lambda's quota of a synchronous invocation.
 PAYLOAD_BYTES_MAX = 6 * 1024 * 1024
+# The function was asked and its answer is lost: the post may have been made.
+_ANSWER_LOST = (ReadTimeoutError, ConnectionClosedError, ResponseStreamingError, IncompleteReadError)
 
 
 class InvokedSender:
@@ -31,8 +40,8 @@ class InvokedSender:
         """Return the answer, whatever its status. `body` is UTF-8.
 
         Raises EgressError when the receiver gave none: with the function's own code, with `sender_failed` when the function
-        ended without an answer, with `payload_too_large` for what Lambda does not take. Raises UnavailableError when the
-        function was not started, or nobody knows: no attempt was made that could be told of.
+        ended without an answer or its answer was lost, with `payload_too_large` for what Lambda does not take. Raises
+        UnavailableError when the function was not started: no attempt was made.
         """
         payload = json.dumps({"url": url, "headers": dict(headers), "body": body.decode()}).encode()
         if len(payload) > PAYLOAD_BYTES_MAX:
@@ -40,6 +49,8 @@ class InvokedSender:
         try:
             invoked = self._client.invoke(FunctionName=self._function, InvocationType="RequestResponse", Payload=payload)
             told = invoked["Payload"].read()
+        except _ANSWER_LOST as error:
+            raise EgressError("sender_failed") from error
         except (BotoCoreError, ClientError) as error:
             raise UnavailableError("Webhooks cannot be sent.", code="webhook_sender_unavailable") from error
         if invoked.get("FunctionError"):

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from cardwright.kernel.errors import BrokenInvariantError, InvalidRequestError, 
 from cardwright.kernel.secret import Secret
 from cardwright.notifications.ports import Bounce
 from cardwright.notifications.rules import Because
+from cardwright.platform.telemetry import logger
 from cardwright.providers.sending import Settings, read_settings
 
 SIGNATURE_HEADER = "x-twilio-email-event-webhook-signature"
@@ -64,7 +66,7 @@ class _Event(BaseModel):
         return _EVENTS.get(self.event)
 
 
-_EVENT_LIST = TypeAdapter(list[_Event])
+_EVENT_LIST = TypeAdapter(list[object])
 
 
 class SendGridBounces:
@@ -74,14 +76,27 @@ class SendGridBounces:
         self._settings = settings
 
     def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Bounce]:
-        """The dead addresses of one report. Raises UnauthenticatedError, InvalidRequestError, UnavailableError."""
+        """The dead addresses of one report. An event that cannot be read is left out: SendGrid would not send the others again.
+
+        Raises UnauthenticatedError, InvalidRequestError, UnavailableError.
+        """
         _verify(read_settings(self._settings, _Settings).webhook_keys, headers, body, now)
         try:
             events = _EVENT_LIST.validate_python(jsontext.parse(body))
         except ValidationError:
             raise InvalidRequestError("The report has not the fields it must have.", code="event_invalid") from None
-        found = ((event.email, event.because()) for event in events)
+        found = ((event.email, event.because()) for event in _read(events))
         return [Bounce("email", Secret(email), because) for email, because in found if email and because is not None]
+
+
+def _read(told: Sequence[object]) -> list[_Event]:
+    events = []
+    for one in told:
+        with contextlib.suppress(ValidationError):
+            events.append(_Event.model_validate(one))
+    if len(events) < len(told):
+        logger.warning("events of a report cannot be read", extra={"left_out": len(told) - len(events)})
+    return events
 
 
 def _verify(keys: Sequence[str], headers: Mapping[str, str], body: bytes, now: datetime) -> None:

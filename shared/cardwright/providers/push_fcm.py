@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,8 @@ _SCOPES = ("https://www.googleapis.com/auth/firebase.messaging",)
 _TIMEOUT = httpx.Timeout(8.0, connect=3.0)
 _TOKEN_FIELD = "message.token"  # noqa: S105 - the name of a field
 _UNAUTHENTICATED = 401
+# After the token endpoint has failed one thread, the others do not wait for it one behind the other.
+_TOKEN_REST_S = 5.0
 # The certificate or key for Apple's or a browser's service is wrong: FCM takes us for whom we are.
 _THIRD_PARTY = "THIRD_PARTY_AUTH_ERROR"
 
@@ -120,8 +123,17 @@ class FcmPush:
 
     name = "fcm"
 
-    def __init__(self, settings: Settings, *, url: str = _URL, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        url: str = _URL,
+        transport: httpx.BaseTransport | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._monotonic = monotonic
+        self._no_token_until: float | None = None
         self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False, transport=transport)
         self._lock = threading.Lock()
         self._held: tuple[str, Credentials] | None = None
@@ -151,17 +163,24 @@ class FcmPush:
             return None
 
     def _token(self, account: _Account) -> Secret[str]:
-        """An access token, held until shortly before it ends (an hour) and asked for by one thread at a time."""
+        """An access token, held until shortly before it ends (an hour) and asked for by one thread at a time.
+
+        Raises UnavailableError, for some seconds after a failure without asking.
+        """
         with self._lock:
             if self._held is None or self._held[0] != account.private_key_id:
                 self._held = (account.private_key_id, _credentials(account))
+                self._no_token_until = None
             credentials = self._held[1]
             if not credentials.valid:
+                if self._no_token_until is not None and self._monotonic() < self._no_token_until:
+                    raise unavailable()
                 try:
                     credentials.refresh(_TokenWire(self._http))  # type: ignore[no-untyped-call]  # the library has no types here
                 except (GoogleAuthError, AttributeError, TypeError, ValueError):
                     # Also when Google refuses the key, which is mended on our side and passes, and when its answer cannot be
                     # read, which the library does not look after. The cause quotes the answer.
+                    self._no_token_until = self._monotonic() + _TOKEN_REST_S
                     raise unavailable() from None
             return Secret(str(credentials.token))
 

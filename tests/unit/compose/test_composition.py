@@ -19,6 +19,7 @@ LOCAL = {
     "CARDWRIGHT_CORS_ORIGINS": "http://a.test,,http://b.test",
     "CARDWRIGHT_RATE_LIMITS": "off",
     "CARDWRIGHT_CLOCK_FILE": "/run/clock",
+    "CARDWRIGHT_OTHER_URLS": "http://127.0.0.1:9001,http://127.0.0.1:9002",
 }
 
 
@@ -38,11 +39,13 @@ def test_settings_are_read_from_their_variables() -> None:
     assert (told.stage, told.local, told.public_url) == ("local", True, "http://localhost:8080")
     assert told.cors_origins == {"http://a.test", "http://b.test"}
     assert (told.rate_limits, told.clock_file) == (False, "/run/clock")
+    assert told.own_urls == ("http://localhost:8080", "http://127.0.0.1:9001", "http://127.0.0.1:9002")
 
 
 def test_off_the_laptop_quotas_stay_on_and_the_clock_is_the_systems() -> None:
     told = settings.read(LOCAL | {"CARDWRIGHT_STAGE": "prod"})
     assert (told.local, told.rate_limits, told.clock_file) == (False, True, None)
+    assert told.own_urls == (told.public_url,)
 
 
 @pytest.mark.parametrize("name", ["CARDWRIGHT_STAGE", "CARDWRIGHT_PUBLIC_URL"])

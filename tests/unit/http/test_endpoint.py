@@ -91,8 +91,11 @@ def test_only_json_in_utf_8_is_read(world: World, media_type: str) -> None:
 def test_a_bad_uuid_is_422_and_another_path_or_method_404(world: World) -> None:
     answer = world.ask({"amount": "1"}, path="/api/v1/things/42")
     assert (answer.status, answer.json["errors"][0]["code"]) == (422, "uuid_invalid")
-    assert world.ask({"amount": "1"}, path="/api/v1/nothing").status == 404
-    assert world.ask({"amount": "1"}, method="PUT").status == 404
+    for refused in (world.ask({"amount": "1"}, path="/api/v1/nothing"), world.ask({"amount": "1"}, method="PUT")):
+        assert refused.status == 404
+        assert refused.json["request_id"] == refused.headers["x-request-id"] == "gateway-1"
+    named = world.ask({"amount": "1"}, path="/api/v1/nothing", x_request_id="mine")
+    assert named.json["request_id"] == named.headers["x-request-id"] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 USER = UUID(int=1)
 SAMPLES = {
     "text": "blue",
+    "name": "Blue",
     "lines": "one\ntwo",
     "card": "4242",
     "amount": "1234.50",
@@ -135,7 +136,35 @@ def test_a_merchant_cannot_forge_a_line_a_direction_or_a_template() -> None:
     name = "Shop\r\nBcc: x\N{RIGHT-TO-LEFT OVERRIDE}{{ 7 * 7 }}{% for x in y %}"
     params = {"amount": "1.00", "currency": "EUR", "at": SAMPLES["moment"], "merchant": name}
     texts = render("transaction_authorized", "en", "UTC", params)
-    assert texts.subject == "Purchase approved: €1.00 at Shop Bcc: x {{ 7 * 7 }}{% for x in y %}"
+    assert texts.subject == "Purchase approved: €1.00 at \u201cShop Bcc: x 7 * 7 % for x in y %\u201d"
+
+
+def test_a_name_stands_in_the_readers_own_quotation_marks_and_nothing_in_none() -> None:
+    params = {
+        "amount": "1.00",
+        "currency": "EUR",
+        "at": SAMPLES["moment"],
+        "merchant": 'Evil\nYour "code" is 123456. Call +1 555',
+    }
+    told = "Evil Your code is 123456. Call +1 555"
+    assert render("transaction_authorized", "en", "UTC", params).body == f"€1.00 at \u201c{told}\u201d."
+    assert f"bei \u201e{told}\u201c." in render("transaction_authorized", "de", "UTC", params).body
+    assert render("transaction_authorized", "en", "UTC", {**params, "merchant": "\u200b[]"}).body == "€1.00."
+
+
+def test_who_owns_a_webhook_is_told_which_was_switched_off() -> None:
+    named = event(WEBHOOK_DISABLED, description="Accounting [1]", host="hooks.example.com")
+    for told, said in (
+        (named, "\u201cAccounting 1\u201d (hooks.example.com)"),
+        (event(WEBHOOK_DISABLED, host="hooks.example.com"), f"{UUID(int=9)} (hooks.example.com)"),
+        (event(WEBHOOK_DISABLED), f"{UUID(int=9)}"),
+    ):
+        wanted = plan(told)
+        assert wanted is not None
+        texts = render(wanted.template, "en", "UTC", wanted.params)
+        for part in (texts.body, texts.sms, texts.email):
+            assert f"webhook subscription {said} was switched off" in part
+        assert str(UUID(int=9)) in texts.email
 
 
 def test_a_card_number_in_a_merchants_name_is_not_told() -> None:
@@ -170,7 +199,7 @@ def test_what_the_staff_sends_is_checked_against_its_template(
     assert found == faults
 
 
-@pytest.mark.parametrize("name", ["security_alert", "device_code", "digest", "words", "nothing"])
+@pytest.mark.parametrize("name", ["security_alert", "device_code", "digest", "unreadable", "words", "nothing"])
 def test_what_only_we_say_cannot_be_sent_by_the_staff(name: str) -> None:
     with pytest.raises(UnprocessableError) as caught:
         sendable(name, {})

@@ -79,7 +79,7 @@ def test_what_is_stored_of_old_wishes_cannot_switch_warnings_off() -> None:
 
 def test_quiet_hours_and_digests_never_hold_a_warning_back() -> None:
     person = replace(unknowing(USER), quiet_hours=QuietHours(time(11), time(13)), digest=DigestMode.DAILY)
-    found = ways(person, Category.SECURITY, {}, NOON)
+    found = ways(person, Category.SECURITY, {}, NOON, NOON)
     assert {(way.channel, way.status, way.at) for way in found} == {
         (channel, MessageStatus.PENDING, NOON) for channel in (Channel.PUSH, Channel.EMAIL, Channel.SMS)
     }
@@ -87,13 +87,13 @@ def test_quiet_hours_and_digests_never_hold_a_warning_back() -> None:
 
 def test_a_digest_takes_the_place_of_every_other_way_of_a_purchase() -> None:
     person = replace(unknowing(USER), digest=DigestMode.DAILY, digest_hour=18)
-    (way,) = ways(person, Category.TRANSACTIONS, {}, NOON)
+    (way,) = ways(person, Category.TRANSACTIONS, {}, NOON, NOON)
     assert (way.channel, way.status, way.at) == (Channel.EMAIL, MessageStatus.DIGESTED, NOON.replace(hour=18))
-    assert {way.status for way in ways(person, Category.CARDS, {}, NOON)} == {MessageStatus.PENDING}
+    assert {way.status for way in ways(person, Category.CARDS, {}, NOON, NOON)} == {MessageStatus.PENDING}
 
 
 def test_at_the_cap_a_channel_is_suppressed_and_below_it_is_not() -> None:
     person = unknowing(USER)
     for count, status in ((29, MessageStatus.PENDING), (30, MessageStatus.SUPPRESSED)):
-        found = {way.channel: way.status for way in ways(person, Category.CARDS, {Channel.EMAIL: count}, NOON)}
+        found = {way.channel: way.status for way in ways(person, Category.CARDS, {Channel.EMAIL: count}, NOON, NOON)}
         assert found == {Channel.PUSH: MessageStatus.PENDING, Channel.EMAIL: status}

@@ -175,21 +175,33 @@ def test_over_its_concurrency_callers_are_throttled_and_no_attempt_was_made(serv
     assert sender.post("http://127.0.0.1:9/", {}, b"{}").status == 200
 
 
-def test_who_is_not_there_or_does_not_answer_made_no_attempt_and_is_asked_once(serve: Serve) -> None:
+def test_who_is_not_there_made_no_attempt() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(UnavailableError):
         Api(port).sender().post("http://127.0.0.1:9/", {}, b"{}")
+
+
+def test_an_answer_that_does_not_come_is_an_attempt_as_the_post_may_have_been_made_and_is_asked_for_once(
+    serve: Serve,
+) -> None:
     release, calls = threading.Event(), list[int]()
 
     def hang(event: dict[str, Any], context: object) -> None:
         calls.append(1)
         release.wait(5)
 
-    with pytest.raises(UnavailableError):
-        serve(hang).sender(read_timeout=0.3).post("http://127.0.0.1:9/", {}, b"{}")
+    assert failure(serve(hang).sender(read_timeout=0.3)) == "sender_failed"
     release.set()
     assert calls == [1]
+
+
+def test_an_answer_that_breaks_off_is_an_attempt() -> None:
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"
+    for reply in (b"", begun):
+        with RawReceiver(reply) as api:
+            assert failure(Api(api.port).sender()) == "sender_failed"
+            assert len(api.requests) == 1
 
 
 def test_a_function_nobody_knows_is_no_attempt(api: Api) -> None:

@@ -145,7 +145,7 @@ def test_a_report_is_taken_for_as_long_as_sendgrid_sends_it_again(age: timedelta
         assert refused(lambda: sendgrid().read(headers, body, NOW)) == "timestamp_out_of_range"
 
 
-@pytest.mark.parametrize(("body", "code"), [(b"{", "json_invalid"), (b"{}", "event_invalid"), (b"[7]", "event_invalid")])
+@pytest.mark.parametrize(("body", "code"), [(b"{", "json_invalid"), (b"{}", "event_invalid"), (b"7", "event_invalid")])
 def test_a_signed_report_that_is_none_is_refused(body: bytes, code: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         sendgrid().read(OURS.sign(body), body, NOW)
@@ -217,6 +217,17 @@ def test_twilios_former_token_still_opens_and_a_strangers_does_not() -> None:
     assert len(twilio().read(*callback(status(), "token-1"), NOW)) == 1
     assert refused(lambda: twilio().read(*callback(status(), "token-0"), NOW)) == "signature_invalid"
     assert refused(lambda: twilio().read(*callback(status(), url=URL + "?a=1"), NOW)) == "signature_invalid"
+
+
+def test_a_strange_event_of_a_report_costs_no_other() -> None:
+    told = [
+        7,
+        {"event": "bounce", "type": ["bounce"], "email": "a@example.com"},
+        {"event": "spamreport", "email": "b@example.com"},
+    ]
+    body = json.dumps(told).encode()
+    (found,) = sendgrid().read(OURS.sign(body), body, NOW)
+    assert (found.address.reveal(), found.because) == ("b@example.com", Because.COMPLAINT)
 
 
 @pytest.mark.parametrize("other", [b"", b"MessageStatus", b"&" * 200, b"\xff=\xfe", b"To=%2B15550101&MessageStatus=failed"])

@@ -49,9 +49,10 @@ class Google:
         self.token_answer: httpx.Response | None = None
         self.expires_in = 3599
         self.down = False
+        self.at = 100.0
         self.tokens: list[dict[str, str]] = []
         self.sent: list[httpx.Request] = []
-        self.push = FcmPush(lambda: self.account, transport=httpx.MockTransport(self))
+        self.push = FcmPush(lambda: self.account, transport=httpx.MockTransport(self), monotonic=lambda: self.at)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
@@ -208,6 +209,7 @@ def test_an_outage_is_unavailable_before_and_after_there_is_a_token(google: Goog
     google.down = True
     assert google.refusal().code == "messages_unavailable"
     google.down = False
+    google.at += 5
     google.send()
     google.down = True
     assert google.refusal().code == "messages_unavailable"
@@ -227,6 +229,28 @@ def test_without_a_token_nothing_is_sent_and_google_is_asked_once(google: Google
     google.token_answer = answer
     assert type(google.refusal()) is UnavailableError
     assert (len(google.tokens), google.sent) == (1, [])
+
+
+def test_while_google_gives_no_token_it_is_asked_again_after_some_seconds_only(google: Google) -> None:
+    google.token_answer = httpx.Response(503)
+    for _ in range(3):
+        assert type(google.refusal()) is UnavailableError
+    google.token_answer = None
+    google.at += 4.9
+    assert type(google.refusal()) is UnavailableError
+    assert (len(google.tokens), google.sent) == (1, [])
+    google.at += 0.1
+    google.send()
+    assert (len(google.tokens), len(google.sent)) == (2, 1)
+
+
+def test_another_key_is_tried_at_once_after_one_that_failed(google: Google) -> None:
+    google.token_answer = httpx.Response(503)
+    google.refusal()
+    google.token_answer = None
+    google.account = {**google.account, "private_key_id": "key-2"}
+    google.send()
+    assert len(google.sent) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"name": 7}'])

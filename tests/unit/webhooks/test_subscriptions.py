@@ -13,6 +13,7 @@ from cardwright.kernel.errors import ConflictError, InvalidFieldsError
 from cardwright.outbox.rules import EVENT_TYPES
 from cardwright.webhooks import rules
 from cardwright.webhooks.rules import Scope, Subscription, SubscriptionStatus, check_url
+from tests.pans import pan
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -67,15 +68,39 @@ def in_status(status: SubscriptionStatus) -> Subscription:
     ],
 )
 def test_a_url_of_our_own_is_refused(url: str, ours: str) -> None:
-    refused = check_url(url, local=True, ours=ours)
+    refused = check_url(url, local=True, ours=["https://other.example.com", ours])
     assert refused is not None
     assert refused.code == "url_is_ours"
 
 
+@pytest.mark.parametrize(
+    "tail",
+    ["/{0}", "?pan={0}", "/x?a=1&pan={0}&b=2", "?pan={1}", "/{2}", "?{3}"],
+    ids=["path", "query", "among", "plus", "grouped", "encoded"],
+)
+def test_a_card_number_in_a_url_is_refused_however_it_is_written(tail: str) -> None:
+    number = pan()
+    groups = [number[start : start + 4] for start in range(0, 16, 4)]
+    url = "http://127.0.0.1:8081" + tail.format(number, "+".join(groups), "/".join(groups), "".join(f"%3{one}" for one in number))
+    refused = check_url(url, local=True)
+    assert refused is not None
+    assert refused.code == "card_number_not_allowed"
+    assert number not in refused.detail
+
+
+def test_a_card_number_as_a_host_is_refused_and_digits_of_a_port_are_none() -> None:
+    refused = check_url(f"https://{pan()}.example.com/", local=False)
+    assert refused is not None
+    assert refused.code == "card_number_not_allowed"
+    # With the port's digits it would be one.
+    number = pan("844312")
+    assert check_url(f"https://hooks.example.com:8443/{number[4:]}", local=False) is None
+
+
 def test_another_port_or_host_is_not_ours() -> None:
-    assert check_url("http://127.0.0.1:8081/", local=True, ours="http://127.0.0.1:8080") is None
-    assert check_url("https://hooks.example.com/", local=False, ours="https://api.example.com") is None
-    assert check_url("https://api.example.com:8443/", local=False, ours="https://api.example.com") is None
+    assert check_url("http://127.0.0.1:8081/", local=True, ours=["http://127.0.0.1:8080"]) is None
+    assert check_url("https://hooks.example.com/", local=False, ours=["https://api.example.com"]) is None
+    assert check_url("https://api.example.com:8443/", local=False, ours=["https://api.example.com"]) is None
 
 
 @pytest.mark.parametrize("text", ["", "x" * 201, "two\nlines", "\x00"])

@@ -27,7 +27,7 @@ from cardwright.notifications.rules.messages import (
     ways,
 )
 from cardwright.notifications.rules.planning import Plan, plan
-from cardwright.notifications.rules.texts import DEVICE_CODE, DIGEST, Template, Texts, render, sendable, templates
+from cardwright.notifications.rules.texts import DEVICE_CODE, DIGEST, UNREADABLE, Template, Texts, render, sendable, templates
 from cardwright.notifications.rules.timing import (
     ATTEMPTS_MAX,
     COLLAPSE_WINDOW,
@@ -71,6 +71,7 @@ __all__ = [
     "OUTGOING",
     "RETRY_DELAYS",
     "SENT",
+    "UNREADABLE",
     "Because",
     "Cap",
     "Category",

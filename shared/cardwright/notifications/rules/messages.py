@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from cardwright.notifications.rules.timing import digest_due, quiet_until
+from cardwright.notifications.rules.timing import digest_due, in_order, quiet_until
 from cardwright.notifications.rules.wishes import Category, Channel, DigestMode, Preferences
 
 # Ways that leave the house; the inbox is no message.
@@ -61,10 +61,12 @@ def cap_of(category: Category, channel: Channel) -> Cap:
     return (_SECURITY_CAPS if category is Category.SECURITY else _CAPS)[channel]
 
 
-def ways(preferences: Preferences, category: Category, counts: Mapping[Channel, int], now: datetime) -> list[Way]:
+def ways(
+    preferences: Preferences, category: Category, counts: Mapping[Channel, int], now: datetime, happened_at: datetime
+) -> list[Way]:
     """The ways a new notification takes, by the person's wishes. `counts`: what went by each channel within its cap's window.
 
-    Nothing of security is held back by hours or digests.
+    Nothing of security is held back by hours or digests; what is held goes in the order in which it happened.
     """
     urgent = category is Category.SECURITY
     digested = category is Category.TRANSACTIONS and preferences.digest is DigestMode.DAILY
@@ -79,7 +81,7 @@ def ways(preferences: Preferences, category: Category, counts: Mapping[Channel, 
         elif counts.get(channel, 0) >= cap_of(category, channel).most:
             found.append(Way(channel, MessageStatus.SUPPRESSED, now, "cap_reached"))
         else:
-            found.append(Way(channel, MessageStatus.PENDING, quiet_end or now))
+            found.append(Way(channel, MessageStatus.PENDING, in_order(quiet_end, happened_at) if quiet_end else now))
     return found
 
 

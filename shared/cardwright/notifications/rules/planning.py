@@ -91,7 +91,8 @@ def _report(event: Event) -> dict[str, str]:
 
 def _webhook(event: Event) -> dict[str, str]:
     data = event.data
-    return {"subscription": str(data["subscription_id"]), "reason": str(data["cause"]), "at": rfc3339(event.created_at)}
+    told = {"subscription": str(data["subscription_id"]), "reason": str(data["cause"]), "at": rfc3339(event.created_at)}
+    return told | _some(description=data.get("description"), host=data.get("host"))
 
 
 def _some(**values: object) -> dict[str, str]:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from cardwright.kernel.errors import BrokenInvariantError, FieldError, FieldValueError, InvalidFieldsError, UnprocessableError
 from cardwright.kernel.money import parse_amount
 from cardwright.kernel.secret import holds_card_number
+from cardwright.notifications.rules.names import shown_name
 from cardwright.notifications.rules.wishes import LOCALES, Category
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 TEXT_MAX = 200
 DEVICE_CODE = "device_code"
 DIGEST = "digest"
+# Stands for one that a later release has no words for.
+UNREADABLE = "unreadable"
 _CARD = re.compile(r"[0-9]{4}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -146,7 +149,10 @@ def _said(kind: str, name: str, params: Mapping[str, str], locale: str, time_zon
     if kind.startswith("word:"):
         table = _words(locale)[kind.removeprefix("word:")]
         return table.get(value, table.get(_OTHER, ""))
-    # Strangers choose some of them, such as merchants their names: no line of theirs in a subject, nothing that turns the text.
+    if kind == "name":
+        name, marks = shown_name(value), _words(locale)["marks"]
+        return f"{marks['opening']}{name}{marks['closing']}" if name else ""
+    # No line of anybody's in a subject, nothing that turns the text.
     return value if kind == "lines" else _NOT_SHOWN.sub(" ", value)
 
 

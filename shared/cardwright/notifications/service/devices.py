@@ -88,7 +88,7 @@ class NotificationDevices:
                 return held, False
             device_id = operation_id if held is None else held.device_id
             if code is None:
-                store.take_address(tx, user_id, wanted.channel, digests)
+                store.take_address(tx, wanted.channel, digests)
             if held is None:
                 store.insert(tx, _row(user_id, device_id, wanted, digests[0], sealed, now))
                 self._note(tx, user_id, "notification_device.added", device_id, wanted.channel)

@@ -9,6 +9,7 @@ from cardwright.kernel.errors import NotFoundError, StaleVersionError
 from cardwright.notifications import rules
 from cardwright.notifications.ports import People
 from cardwright.notifications.rules import Entry, NewPreferences, Preferences
+from cardwright.notifications.service.wording import worded
 from cardwright.notifications.store import notifications as store
 from cardwright.notifications.store import preferences as wishes
 from cardwright.outbox import service as outbox
@@ -112,7 +113,7 @@ class UserNotifications:
 
 
 def _entry(found: store.Stored, preferences: Preferences) -> Entry:
-    texts = rules.render(found.template, preferences.locale, preferences.time_zone, found.params)
+    texts = worded(found.notification_id, found.template, found.params, preferences)
     return Entry(
         notification_id=found.notification_id,
         template=found.template,

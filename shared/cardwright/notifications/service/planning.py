@@ -68,12 +68,13 @@ class Planner:
         token, until = self.ids.new(), now + LEASE
         messages: list[NewMessage] = []
         reached = devices.reached(tx, user_id)
-        for way in rules.ways(wishes, wanted.category, counts, now):
-            messages += self._messages(tx, user_id, way, reached, now)
+        behind = store.held_back(tx, user_id, now) if wishes.quiet_hours and not security else frozenset[rules.Channel]()
+        for way in rules.ways(wishes, wanted.category, counts, now, event.created_at):
+            messages += self._messages(tx, user_id, way, reached, now, waits=way.channel in behind)
         return store.insert(tx, user_id, new.notification_id, wanted.category, messages, now, token=token, lease_until=until)
 
     def _messages(
-        self, tx: Transaction, user_id: UUID, way: Way, reached: Sequence[devices.Reached], now: datetime
+        self, tx: Transaction, user_id: UUID, way: Way, reached: Sequence[devices.Reached], now: datetime, *, waits: bool
     ) -> list[NewMessage]:
         """A message by mail; by push and SMS one for each device."""
         if way.status is MessageStatus.DIGESTED:
@@ -81,9 +82,9 @@ class Planner:
             return [NewMessage(self.ids.new(), way.channel, None, way.status, outcome="digested", digest_id=digest_id)]
         due = way.at if way.status is MessageStatus.PENDING else None
         if way.channel is Channel.EMAIL:
-            return [NewMessage(self.ids.new(), way.channel, None, way.status, due, way.outcome)]
+            return [NewMessage(self.ids.new(), way.channel, None, way.status, due, way.outcome, waits=waits)]
         return [
-            NewMessage(self.ids.new(), way.channel, device.device_id, way.status, due, way.outcome)
+            NewMessage(self.ids.new(), way.channel, device.device_id, way.status, due, way.outcome, waits=waits)
             for device in reached
             if device.channel is way.channel
         ]

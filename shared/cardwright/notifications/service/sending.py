@@ -1,7 +1,7 @@
 """The sending of leased messages: many at once, each with an outcome that is recorded."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,7 +13,9 @@ from cardwright.notifications.rules import Because, Category, Channel, Outcome
 from cardwright.notifications.service.addresses import Digests
 from cardwright.notifications.service.carriers import Carriers
 from cardwright.notifications.service.devices import address_field
-from cardwright.notifications.service.planning import WORKER
+from cardwright.notifications.service.hands import Hands
+from cardwright.notifications.service.planning import LEASE, WORKER
+from cardwright.notifications.service.wording import worded
 from cardwright.notifications.store import devices
 from cardwright.notifications.store import messages as store
 from cardwright.notifications.store.messages import Lease
@@ -31,8 +33,10 @@ _KINDS: dict[Channel, Kind] = {Channel.PUSH: "push", Channel.EMAIL: "email", Cha
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A message with its words and where it goes. `digests` are those of a mail's address."""
+    """A message with its words and where it goes. `digests` are those of a mail's address; `behind` waits until it has gone."""
 
+    lease: Lease
+    behind: deque[Lease]
     address: Address
     rendered: Rendered
     digests: Sequence[bytes] = ()
@@ -54,28 +58,46 @@ class MessageSender:
     def send(self, leases: Sequence[Lease], time_left: Callable[[], float]) -> int:
         """Send the messages and record what became of each; return how many providers were asked for. `time_left` in seconds.
 
-        What there is no time for is left to others. What could not be recorded is sent again when its lease has ended.
+        Those to one mailbox or device go one after the other, in their order; warnings wait for nothing. What there is no time
+        for is left to others. What could not be recorded is sent again when its lease has ended.
         """
-        with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="notification") as pool:
-            flying: dict[Future[Outcome], tuple[Lease, Ready]] = {}
-            for lease in leases:
-                if time_left() <= START_RESERVE_S:
-                    self._release(lease)
-                    continue
-                ready = self._prepare(lease)
-                if isinstance(ready, Ready):
-                    flying[pool.submit(self._carry, lease, ready)] = (lease, ready)
-                elif ready is not None:
-                    self._record(lease, None, ready)
-            for landed in as_completed(flying):
-                lease, sent = flying[landed]
-                self._record(lease, sent, landed.result())
-        return len(flying)
+        asked, until = 0, self._clock.now() + LEASE - timedelta(seconds=START_RESERVE_S)
 
-    def _prepare(self, lease: Lease) -> Ready | Outcome | None:
+        def may_start() -> bool:
+            return time_left() > START_RESERVE_S and self._clock.now() <= until
+
+        waiting = _lanes(leases)
+        with Hands(self._carry, self._carriers.close, THREADS) as hands:
+            while waiting or hands.flying:
+                while waiting and hands.free:
+                    ready = self._next(waiting.popleft(), may_start)
+                    if ready is not None:
+                        hands.give(ready)
+                        asked += 1
+                if hands.flying:
+                    ready, outcome = hands.take()
+                    self._record(ready.lease, ready.digests, outcome)
+                    waiting.append(ready.behind)
+        return asked
+
+    def _next(self, lane: deque[Lease], may_start: Callable[[], bool]) -> Ready | None:
+        """The first message of a lane that goes; what becomes of those before it is recorded."""
+        while lane:
+            lease = lane.popleft()
+            if not may_start():
+                self._release(lease)
+                continue
+            found = self._prepare(lease, lane)
+            if isinstance(found, Ready):
+                return found
+            if found is not None:
+                self._record(lease, (), found)
+        return None
+
+    def _prepare(self, lease: Lease, behind: deque[Lease]) -> Ready | Outcome | None:
         """The message with its words and address, or why it does not go; None when that cannot be known now."""
         try:
-            return self._refusal(lease) or self._ready(lease)
+            return self._refusal(lease) or self._ready(lease, behind)
         except UnavailableError as error:
             logger.warning("a message could not be prepared", extra={"message_id": str(lease.message_id), "code": error.code})
             return None
@@ -92,7 +114,7 @@ class MessageSender:
             return Outcome("switched_off", suppressed=True)
         return None
 
-    def _ready(self, lease: Lease) -> Ready | Outcome:
+    def _ready(self, lease: Lease, behind: deque[Lease]) -> Ready | Outcome:
         kind = _KINDS[lease.channel]
         if kind != "email":
             if lease.address_sealed is None or lease.address_digest is None:
@@ -100,7 +122,7 @@ class MessageSender:
             opened = self._contacts.open(lease.user_id, address_field(lease.address_digest), lease.address_sealed)
             if opened is None:
                 return Outcome("no_address", suppressed=True)
-            return Ready(Address(kind, opened, lease.device_id), self._rendered(lease))
+            return Ready(lease, behind, Address(kind, opened, lease.device_id), self._rendered(lease))
         email = self._contacts.email(lease.user_id)
         if email is None:
             return Outcome("no_address", suppressed=True)
@@ -110,7 +132,7 @@ class MessageSender:
         # Who wants no mail of ours is still warned; a mailbox that is gone, or whose owner calls us spam, takes nothing at all.
         if because is not None and not (because is Because.UNSUBSCRIBED and lease.category is Category.SECURITY):
             return Outcome(f"suppressed_{because.value}", suppressed=True)
-        return Ready(Address(kind, email), self._rendered(lease), digests)
+        return Ready(lease, behind, Address(kind, email), self._rendered(lease), digests)
 
     def _rendered(self, lease: Lease) -> Rendered:
         wishes = lease.preferences
@@ -129,12 +151,14 @@ class MessageSender:
         """What a digest is filled with: a line for each notification, in its reader's language."""
         with self._database.transaction(WORKER) as tx:
             told = store.digested(tx, lease.user_id, lease.message_id)
-        wishes = lease.preferences
-        texts = [rules.render(one.template, wishes.locale, wishes.time_zone, one.params) for one in told]
-        return {"count": str(len(told)), "lines": "\n".join(f"{one.title}: {one.body}" for one in texts)}
+            count = store.count_digested(tx, lease.user_id, lease.message_id)
+        texts = [worded(one.notification_id, one.template, one.params, lease.preferences) for one in told]
+        gathered = {"count": str(count), "lines": "\n".join(f"{one.title}: {one.body}" for one in texts)}
+        return gathered | ({"more": str(count - len(told))} if count > len(told) else {})
 
-    def _carry(self, lease: Lease, ready: Ready) -> Outcome:
+    def _carry(self, ready: Ready) -> Outcome:
         """Hand the message over, on a thread of its own and without the database."""
+        lease = ready.lease
         try:
             sent = self._carriers.send(ready.address.kind, ready.address.value, ready.rendered, lease.message_id)
         except DeadAddressError:
@@ -146,12 +170,9 @@ class MessageSender:
         except Exception:
             logger.exception("a message could not be sent", extra={"message_id": str(lease.message_id)})
             return Outcome("internal_error", retry=True)
-        finally:
-            # The thread ends with the batch.
-            self._carriers.close()
         return Outcome(rules.SENT, provider=sent.provider, provider_message_id=sent.provider_message_id)
 
-    def _record(self, lease: Lease, ready: Ready | None, outcome: Outcome) -> None:
+    def _record(self, lease: Lease, digests: Sequence[bytes], outcome: Outcome) -> None:
         """Note what became of a message, and what that tells of its address. Nothing when the lease is lost."""
         now, attempts = self._clock.now(), lease.attempts + (0 if outcome.suppressed else 1)
         again = rules.next_attempt(attempts, now) if outcome.retry else None
@@ -162,8 +183,8 @@ class MessageSender:
                     return
                 if outcome.dead and lease.device_id is not None:
                     devices.bury(tx, lease.user_id, lease.device_id, now)
-                elif outcome.dead and ready is not None:
-                    store.suppress(tx, ready.digests[0], Because.BOUNCE, now)
+                elif outcome.dead and digests:
+                    store.suppress(tx, digests[0], Because.BOUNCE, now)
         except UnavailableError:
             logger.warning("the outcome of a message could not be recorded", extra={"message_id": str(lease.message_id)})
             return
@@ -182,3 +203,13 @@ class MessageSender:
                 store.release(tx, lease)
         except UnavailableError:
             logger.warning("a message could not be left to others", extra={"message_id": str(lease.message_id)})
+
+
+def _lanes(leases: Sequence[Lease]) -> deque[deque[Lease]]:
+    """The messages to each mailbox and device, in their order; each warning by itself."""
+    lanes: dict[Hashable, deque[Lease]] = {}
+    for lease in leases:
+        alone = lease.category is Category.SECURITY
+        lane = lease.message_id if alone else (lease.user_id, lease.channel, lease.device_id)
+        lanes.setdefault(lane, deque()).append(lease)
+    return deque(lanes.values())

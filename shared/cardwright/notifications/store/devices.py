@@ -129,16 +129,16 @@ def try_code(tx: Transaction, user_id: UUID, device_id: UUID, most: int, now: da
     return None if row is None else row["code_digest"]
 
 
-def take_address(tx: Transaction, user_id: UUID, channel: Channel, digests: Sequence[bytes]) -> int:
-    """Take an address away from everybody else who has it; return from how many."""
-    row = tx.fetch_one("SELECT take_notification_address(%s, %s, %s) AS moved", (user_id, channel.value, list(digests)))
+def take_address(tx: Transaction, channel: Channel, digests: Sequence[bytes]) -> int:
+    """Take an address away from everybody but the caller; return from how many."""
+    row = tx.fetch_one("SELECT take_notification_address(%s, %s) AS moved", (channel.value, list(digests)))
     return 0 if row is None else int(row["moved"])
 
 
 def take_number(tx: Transaction, user_id: UUID, device_id: UUID) -> None:
-    """Take the number of a device away from everybody else who has it."""
+    """Take the number of a device of the caller's away from everybody else who has it."""
     tx.fetch_one(
-        "SELECT take_notification_address(user_id, channel, ARRAY[address_digest]) AS moved FROM notification_devices "
+        "SELECT take_notification_address(channel, ARRAY[address_digest]) AS moved FROM notification_devices "
         "WHERE user_id = %s AND device_id = %s",
         (user_id, device_id),
     )

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from cardwright.notifications.rules import Because, Cap, Category, Channel, MessageStatus, Outcome, Preferences, Told
+from cardwright.notifications.rules import OUTGOING, Because, Cap, Category, Channel, MessageStatus, Outcome, Preferences, Told
 from cardwright.notifications.store.preferences import preferences_of
 from cardwright.platform.postgres import Row, Transaction
 
 DIGEST_LINES_MAX = 200
+# Longer than any quiet hours, with what a schedule may be late: older rows need not be looked through.
+_HELD_MOST = timedelta(days=2)
 _WITH_CONTENT = (
     "SELECT m.user_id, m.message_id, m.notification_id, m.category, m.channel, m.device_id, m.attempts, m.lease_token, "
     "m.due_at, m.created_at, n.template, n.params, n.event_created_at, d.address_sealed, d.address_digest, "
@@ -18,13 +20,17 @@ _WITH_CONTENT = (
     "JOIN notification_preferences p USING (user_id) "
     "LEFT JOIN notifications n USING (user_id, notification_id) "
     "LEFT JOIN notification_devices d ON d.user_id = m.user_id AND d.device_id = m.device_id AND d.status = 'ACTIVE' "
-    "WHERE m.lease_token = %s AND (m.user_id, m.message_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[])) ORDER BY m.due_at"
+    "WHERE m.lease_token = %s AND (m.user_id, m.message_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[])) "
+    "ORDER BY m.due_at, n.event_id"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to insert. `due_at` while it is PENDING, `digest_id` when a digest tells it."""
+    """A message to insert. `due_at` while it is PENDING, `digest_id` when a digest tells it.
+
+    One that `waits` is left to the schedule although it is due: others go before it.
+    """
 
     message_id: UUID
     channel: Channel
@@ -33,6 +39,7 @@ class NewMessage:
     due_at: datetime | None = None
     outcome: str | None = None
     digest_id: UUID | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ def insert(
     """Keep messages; return those that are due now, leased."""
     for message in new:
         pending = message.status is MessageStatus.PENDING
-        held = pending and message.due_at is not None and message.due_at <= now
+        held = pending and not message.waits and message.due_at is not None and message.due_at <= now
         tx.execute(
             "INSERT INTO notification_messages (user_id, message_id, notification_id, category, channel, device_id, status, "
             "digest_id, due_at, lease_token, lease_until, outcome, created_at, finished_at) "
@@ -121,28 +128,55 @@ def open_digest(tx: Transaction, user_id: UUID, now: datetime) -> UUID | None:
     return None if row is None else row["message_id"]
 
 
+def held_back(tx: Transaction, user_id: UUID, now: datetime) -> set[Channel]:
+    """The channels by which quiet hours that have ended still owe a user something."""
+    rows = tx.fetch_all(
+        "SELECT DISTINCT channel FROM notification_messages WHERE user_id = %s AND channel = ANY (%s) AND status = 'PENDING' "
+        "AND created_at > %s AND created_at < due_at - interval '1 second' AND due_at <= %s AND attempts = 0 "
+        "AND notification_id IS NOT NULL",
+        (user_id, [channel.value for channel in OUTGOING], now - _HELD_MOST, now),
+    )
+    return {Channel(row["channel"]) for row in rows}
+
+
 def claim_due(tx: Transaction, *, now: datetime, token: UUID, lease_until: datetime, limit: int) -> list[Lease]:
-    """Lease messages that are due and that nobody holds, those that wait longest first."""
+    """Lease messages that are due and that nobody holds, those that wait longest first.
+
+    While somebody sends a user's messages by a channel, those that follow wait; warnings wait for nothing.
+    """
+    # One claims at a time: another would not see what this one leases, and take what follows it.
+    tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('notification_messages', 0))")
     rows = tx.fetch_all(
         "WITH due AS ("
-        "  SELECT user_id, message_id FROM notification_messages WHERE status = 'PENDING' AND due_at <= %(now)s"
-        "  AND (lease_until IS NULL OR lease_until <= %(now)s) ORDER BY due_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED"
+        "  SELECT user_id, message_id FROM notification_messages m WHERE status = 'PENDING' AND due_at <= %(now)s"
+        "  AND (lease_until IS NULL OR lease_until <= %(now)s) AND (category = 'security' OR NOT EXISTS ("
+        "    SELECT FROM notification_messages f WHERE f.user_id = m.user_id AND f.channel = m.channel AND f.status = 'PENDING'"
+        "    AND f.created_at > %(since)s AND f.category <> 'security' AND f.due_at <= m.due_at AND f.lease_until > %(now)s))"
+        "  ORDER BY due_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED"
         ") UPDATE notification_messages m SET lease_token = %(token)s, lease_until = %(until)s FROM due"
         "  WHERE m.user_id = due.user_id AND m.message_id = due.message_id RETURNING m.user_id, m.message_id",
-        {"now": now, "token": token, "until": lease_until, "limit": limit},
+        {"now": now, "since": now - _HELD_MOST, "token": token, "until": lease_until, "limit": limit},
     )
     return _leased(tx, token, [(row["user_id"], row["message_id"]) for row in rows])
 
 
 def digested(tx: Transaction, user_id: UUID, digest_id: UUID) -> list[Told]:
-    """What a digest tells, the oldest first."""
+    """What a digest tells, the oldest first, DIGEST_LINES_MAX at most."""
     rows = tx.fetch_all(
         "SELECT n.notification_id, n.template, n.params FROM notification_messages m "
         "JOIN notifications n USING (user_id, notification_id) WHERE m.user_id = %s AND m.digest_id = %s "
-        "ORDER BY n.notification_id LIMIT %s",
+        "ORDER BY n.event_id LIMIT %s",
         (user_id, digest_id, DIGEST_LINES_MAX),
     )
     return [Told(row["template"], row["params"], row["notification_id"]) for row in rows]
+
+
+def count_digested(tx: Transaction, user_id: UUID, digest_id: UUID) -> int:
+    """How much a digest has to tell."""
+    row = tx.fetch_one(
+        "SELECT count(*) AS n FROM notification_messages WHERE user_id = %s AND digest_id = %s", (user_id, digest_id)
+    )
+    return 0 if row is None else int(row["n"])
 
 
 def record(

@@ -24,12 +24,14 @@ from cardwright.webhooks.rules.deliveries import (
 )
 from cardwright.webhooks.rules.replays import (
     OPEN_REPLAYS_MAX,
+    ROUNDS_MAX,
     WAITING_MAX,
     Replay,
     ReplayStatus,
     check_range,
     may_hear,
     missed_range,
+    next_slice,
     replayed_types,
 )
 from cardwright.webhooks.rules.subscriptions import (
@@ -59,7 +61,7 @@ from cardwright.webhooks.rules.subscriptions import (
     signing,
     unverified,
 )
-from cardwright.webhooks.rules.urls import URL_LENGTH_MAX, check_url
+from cardwright.webhooks.rules.urls import URL_LENGTH_MAX, check_url, shown_host
 from cardwright.webhooks.rules.versions import SUPPORTED, render
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "RESPONSE_CHARACTERS_MAX",
     "RETRY_AFTER_MAX_S",
     "RETRY_DELAYS_S",
+    "ROUNDS_MAX",
     "SECRETS_MAX",
     "SECRET_BYTES",
     "SLOW_MS",
@@ -108,6 +111,7 @@ __all__ = [
     "missed_range",
     "moved",
     "next_attempt",
+    "next_slice",
     "outcome_of",
     "paused",
     "printable",
@@ -117,6 +121,7 @@ __all__ = [
     "retry_after_s",
     "rotated",
     "secret_text",
+    "shown_host",
     "signing",
     "succeeded",
     "unverified",

@@ -12,6 +12,10 @@ from cardwright.webhooks.rules.subscriptions import Scope, Subscription
 RANGE_MAX = timedelta(days=31)
 AGE_MAX = timedelta(days=90)
 OPEN_REPLAYS_MAX = 5
+# One event is sent to one subscription in at most so many rounds of attempts: nobody replays it for ever.
+ROUNDS_MAX = 100
+# Everybody's events are looked through a slice of time after the other, so that rare ones are found in steps, too.
+SLICE = timedelta(days=1)
 # While so many deliveries of a subscription wait, its replays wait too: a receiver is not flooded, new events are not held up.
 WAITING_MAX = 1000
 # Events commit some time before they are handed out: what was on its way when a subscription stopped was missed too.
@@ -34,8 +38,9 @@ class ReplayStatus(StrEnum):
 class Replay:
     """Events sent again: the one named, or all of [range_from, range_until). `done` of `total` events have been looked at.
 
-    `only_missed` leaves alone what was delivered before. `position` is the last event that was looked at; `total` is None
-    until the replay has begun.
+    `only_missed` leaves alone what was delivered before; `asked` tells the owner's wish from what was missed. What happened
+    before `looked_until` has been looked at, and of what happened then all up to the event `position`. While it is QUEUED it
+    begins at the beginning. `total` is None until it has begun, and where counting takes too long.
     """
 
     user_id: UUID
@@ -45,7 +50,9 @@ class Replay:
     range_from: datetime | None
     range_until: datetime | None
     only_missed: bool
+    asked: bool
     status: ReplayStatus
+    looked_until: datetime | None
     position: UUID | None
     done: int
     total: int | None
@@ -66,6 +73,16 @@ def check_range(since: datetime, until: datetime, now: datetime) -> list[FieldEr
     if until > now:
         errors.append(FieldError("to", "range_in_future", "The range ends in the future."))
     return errors
+
+
+def next_slice(replay: Replay, subscription: Subscription) -> tuple[datetime, datetime]:
+    """The part of its range that a replay looks through now; an owner's own events are one part. Not for one of one event."""
+    if replay.range_from is None or replay.range_until is None:
+        raise ValueError("a replay of one event goes through no range")
+    since = replay.looked_until or replay.range_from
+    if subscription.scope is Scope.ALL:
+        return since, min(replay.range_until, since + SLICE)
+    return since, replay.range_until
 
 
 def replayed_types(subscription: Subscription) -> frozenset[str]:

@@ -1,9 +1,11 @@
 """URLs we post to."""
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Iterable
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from cardwright.kernel.errors import FieldError
+from cardwright.kernel.secret import holds_card_number
 
 URL_LENGTH_MAX = 2048
 
@@ -18,24 +20,28 @@ _URL_DETAILS = {
     "url_host_not_allowed": "The host is a public DNS name, written in ASCII.",
     "url_port_not_allowed": "The port is 443 or 8443.",
     "url_is_ours": "A webhook URL does not lead to this platform itself.",
+    # URLs are kept and shown as they are (PCI DSS 3.4.1).
+    "card_number_not_allowed": "A card number must not be written here.",
 }
 _PRINTABLE = re.compile(r"[!-~]+", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
 
 
-def check_url(url: str, *, local: bool, ours: str | None = None) -> FieldError | None:
+def check_url(url: str, *, local: bool, ours: Iterable[str] = ()) -> FieldError | None:
     """Why we would not post to this URL, or None. On the local stage this machine is allowed, over http and at any port.
 
     Only plain DNS names are taken: no addresses, no other alphabets, no user info. Names that lead to private addresses
-    are found when we connect. `ours` is our own public URL: posts to its host and port would come back to us.
+    are found when we connect. `ours` are URLs of our own: posts to their hosts and ports would come back to us.
     """
     code = "url_invalid"
     if 1 <= len(url) <= URL_LENGTH_MAX and _PRINTABLE.fullmatch(url) and "\\" not in url and "#" not in url:
         try:
             parts = urlsplit(url)
             code = _url_code(parts, parts.port, local)
-            if not code and ours is not None and _place(parts) == _place(urlsplit(ours)):
+            if not code and any(_place(parts) == _place(urlsplit(one)) for one in ours):
                 code = "url_is_ours"
+            if not code and _holds_card_number(parts):
+                code = "card_number_not_allowed"
         except ValueError:
             code = "url_invalid"
     return FieldError("url", code, _URL_DETAILS[code]) if code else None
@@ -54,6 +60,17 @@ def _url_code(parts: SplitResult, port: int | None, local: bool) -> str:
     if parts.netloc.endswith(":") or port == 0 or not (ours or port in _PORTS):
         return "url_port_not_allowed"
     return ""
+
+
+def shown_host(url: str) -> str:
+    """The host of a URL that was taken. The rest of it is the subscriber's own and may be what lets one in."""
+    return _host(urlsplit(url))
+
+
+def _holds_card_number(parts: SplitResult) -> bool:
+    # The port stands apart: its digits would join those around it.
+    said = f"{parts.path}?{parts.query}"
+    return any(holds_card_number(text) for text in (_host(parts), said, unquote_plus(said)))
 
 
 def _host(parts: SplitResult) -> str:

@@ -31,7 +31,7 @@ class CardDirectory(Protocol):
 
 
 class Desk:
-    """Subscriptions under role app. `public_url` is our own, where no event is sent to."""
+    """Subscriptions under role app. `own_urls` are our own, where no event is sent to."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Desk:
         sealer: Sealer,
         *,
         local: bool,
-        public_url: str | None = None,
+        own_urls: Sequence[str] = (),
         cards: CardDirectory | None = None,
     ) -> None:
         self._database = database
@@ -49,7 +49,7 @@ class Desk:
         self._ids = ids
         self._sealer = sealer
         self._local = local
-        self._public_url = public_url
+        self._own_urls = own_urls
         self._cards = cards
 
     def _change(
@@ -84,7 +84,7 @@ class Desk:
         outbox.append(tx, Event(self._ids.new(), VERIFICATION_REQUESTED, now, asked, subscription.user_id))
 
     def _check_url(self, url: str) -> list[FieldError]:
-        refused = rules.check_url(url, local=self._local, ours=self._public_url)
+        refused = rules.check_url(url, local=self._local, ours=self._own_urls)
         return [] if refused is None else [refused]
 
     def _check_cards(self, actor: Actor, card_ids: Sequence[UUID] | None) -> None:

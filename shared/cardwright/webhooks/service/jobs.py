@@ -22,6 +22,8 @@ from cardwright.webhooks.store import subscriptions
 
 WORKER = Actor(None, "system")
 _MILLISECOND = timedelta(milliseconds=1)
+# Where no attempt could be made (no sender, no keys) the next try comes after 10 to 15 s.
+_AGAIN_S, _SPREAD = 10, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class DeliveryJob:
     def __init__(self, tools: Tools, lease: store.Lease) -> None:
         self._tools = tools
         self._lease = lease
+
+    @property
+    def owner_id(self) -> UUID:
+        """Whose subscription it is."""
+        return self._lease.user_id
 
     @property
     def subscription_id(self) -> UUID:
@@ -120,18 +127,29 @@ class DeliveryJob:
             return
         store.cancel_pending(tx, lease.user_id, lease.subscription_id, now)
         self._tools.note(tx, lease.subscription_id, "webhook.disabled", status=after.status.value, cause=outcome)
-        told = {"subscription_id": str(lease.subscription_id), "cause": outcome}
+        told = {"subscription_id": str(lease.subscription_id), "cause": outcome, "host": rules.shown_host(lease.url)}
+        owned = subscriptions.load(tx, lease.user_id, lease.subscription_id)
+        if owned is not None and owned.description:
+            told["description"] = owned.description
         outbox.append(tx, Event(self._tools.ids.new(), WEBHOOK_DISABLED, now, told, lease.user_id))
 
     def _measure(self, attempt: rules.Attempt) -> None:
         metrics.emit({"WebhookAttempts": (1, "Count")}, {"outcome": attempt.outcome}, attempt.started_at)
-        if attempt.number == 1:
+        if attempt.number == 1 and not self._lease.replayed:
             delay = attempt.started_at - self._lease.event_created_at
             measured = max(0, delay // _MILLISECOND)
             metrics.emit({"WebhookFirstAttemptDelay": (measured, "Milliseconds")}, {}, attempt.started_at)
 
-    def release(self) -> None:
-        """Leave the delivery to the schedule."""
+    def slow(self) -> None:
+        """Leave what comes for this receiver to the schedule, until an answer says how slow it is."""
+        with self._tools.database.transaction(WORKER) as tx:
+            subscriptions.move_to_background(tx, self._lease.user_id, self._lease.subscription_id)
+
+    def release(self, *, tried: bool = False) -> None:
+        """Leave the delivery to the schedule: at once, or in some seconds when no attempt could be made here."""
+        if tried:
+            self.postpone(self._tools.clock.now() + timedelta(seconds=_AGAIN_S * (1 + _SPREAD * _jitter())))
+            return
         with self._tools.database.transaction(WORKER) as tx:
             store.release(tx, self._lease)
 

@@ -9,7 +9,7 @@ from cardwright.outbox.ports import EventSource
 from cardwright.outbox.rules import Event, FeedFilter
 from cardwright.platform.postgres import Transaction
 from cardwright.webhooks.rules import Scope, Subscription
-from cardwright.webhooks.store import claiming, subscriptions
+from cardwright.webhooks.store import claiming, subscriptions, turns
 from cardwright.webhooks.store import deliveries as store
 
 _PAGE = 500
@@ -34,10 +34,11 @@ def fan_out_in_order(
     """
     if event.card_id is None:
         raise ValueError("only events of a card have an order")
-    claiming.lock_cards(tx, [event.card_id])
+    turns.lock_cards(tx, [event.card_id])
     outbox.collect_card(tx, sources, event.card_id, now)
     leases: list[store.Lease] = []
     for user_id, subscription_id in wanting:
+        turns.hold(tx, user_id, subscription_id)
         subscription = subscriptions.load(tx, user_id, subscription_id)
         if subscription is None:
             continue
@@ -51,15 +52,17 @@ def fan_out_in_order(
 def _earlier(tx: Transaction, subscription: Subscription, event: Event, card_id: UUID, now: datetime) -> list[Event]:
     """Events of the card before this one which the subscription wants and which came after the newest it has.
 
-    Not from before it was last changed: what it wanted then is not known, and what it missed while it was inactive is replayed.
+    Not from before its filter was last changed: what it wanted then is not known. What it missed while it was inactive is
+    replayed.
     """
     replayed = store.replayed_since(tx, subscription.user_id, subscription.subscription_id)
+    since = subscription.filter_since or subscription.created_at
     wanted = FeedFilter(
         user_id=None if subscription.scope is Scope.ALL else subscription.user_id,
         types=frozenset(subscription.event_types),
         card_ids=(card_id,),
         organization_id=None,
-        since=subscription.updated_at if replayed is None else min(subscription.updated_at, replayed),
+        since=since if replayed is None else min(since, replayed),
         until=max(event.created_at, now) + _RESERVE,
     )
     after = store.newest_in_order(tx, subscription.user_id, subscription.subscription_id, card_id, event.event_id)

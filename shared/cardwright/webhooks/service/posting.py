@@ -39,7 +39,7 @@ class Poster:
         self._monotonic = monotonic
 
     def post(self, url: str, secrets: Callable[[], Sequence[Secret[str]]], message_id: UUID, body: bytes) -> Posted | None:
-        """Post the body, signed now. None when the secrets could not be had, which is no attempt."""
+        """Post the body, signed now. None when the secrets could not be had or nothing was sent: that is no attempt."""
         started_at, began = self._clock.now(), self._monotonic()
         try:
             keys = secrets()

@@ -31,7 +31,8 @@ class ReplayDesk(Desk):
         """Have one event, or those of a range of time, sent again; the same operation again returns the same.
 
         A range goes by the subscription's filter; an event that is named is sent whatever the filter. Raises NotFoundError
-        subscription_not_found, event_not_found, InvalidFieldsError, ConflictError subscription_not_active, too_many_replays.
+        subscription_not_found, event_not_found, InvalidFieldsError, ConflictError subscription_not_active, too_many_rounds,
+        too_many_replays.
         """
         user_id = user_of(actor)
         with self._database.transaction(actor) as tx:
@@ -44,7 +45,7 @@ class ReplayDesk(Desk):
             rules.check_active(subscription)
             if wanted.event_id is not None:
                 _check_event(tx, subscription, wanted.event_id)
-            if store.count_open(tx, user_id, subscription_id) >= rules.OPEN_REPLAYS_MAX:
+            if store.count_asked(tx, user_id, subscription_id) >= rules.OPEN_REPLAYS_MAX:
                 raise ConflictError(f"{rules.OPEN_REPLAYS_MAX} replays are not at their end yet.", code="too_many_replays")
             made = new_replay(
                 subscription, operation_id, now, event_id=wanted.event_id, span=span, only_missed=wanted.only_missed
@@ -85,6 +86,9 @@ def _span(wanted: ReplayRequest, now: datetime) -> tuple[datetime, datetime] | N
 
 
 def _check_event(tx: Transaction, subscription: rules.Subscription, event_id: UUID) -> None:
+    """Raise NotFoundError event_not_found, ConflictError too_many_rounds."""
     event = outbox.find_event(tx, event_id)
     if event is None or not rules.may_hear(subscription, event.type, event.user_id, event.data.get("subscription_id")):
         raise NotFoundError("There is no such event.", code="event_not_found")
+    if store.rounds_of(tx, subscription.user_id, subscription.subscription_id, event_id) >= rules.ROUNDS_MAX:
+        raise ConflictError(f"The event was sent in {rules.ROUNDS_MAX} rounds.", code="too_many_rounds")

@@ -22,6 +22,11 @@ class VerificationJob:
         self._challenge = random_bytes(24).hex()
 
     @property
+    def owner_id(self) -> UUID:
+        """Whose subscription it is."""
+        return self._subscription.user_id
+
+    @property
     def subscription_id(self) -> UUID:
         """Whose receiver it goes to."""
         return self._subscription.subscription_id
@@ -57,5 +62,8 @@ class VerificationJob:
             action = "webhook.verified" if met else "webhook.verification_failed"
             tools.note(tx, self.subscription_id, action, status=judged.status.value, cause=detail)
 
-    def release(self) -> None:
-        """Nothing is held: the message comes again."""
+    def slow(self) -> None:
+        """A receiver is judged by its deliveries."""
+
+    def release(self, *, tried: bool = False) -> None:
+        """Nothing is held: the message comes again, or the schedule finds it overdue."""

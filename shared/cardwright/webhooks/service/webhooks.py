@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -24,15 +24,14 @@ from cardwright.webhooks.service.jobs import WORKER, DeliveryJob, Tools
 from cardwright.webhooks.service.measuring import report
 from cardwright.webhooks.service.ordering import fan_out_in_order
 from cardwright.webhooks.service.posting import Poster
-from cardwright.webhooks.service.replaying import PAGE, Replays
+from cardwright.webhooks.service.replaying import Replays
+from cardwright.webhooks.service.sweeping import Sweep
 from cardwright.webhooks.service.verifying import VerificationJob
 from cardwright.webhooks.store import claiming, subscriptions
 from cardwright.webhooks.store import deliveries as store
 
 # Longer than any post: while it runs nobody else may try.
 LEASE = timedelta(seconds=60)
-# How often the schedule looks for what is not an attempt: overdue verifications, pages of replays.
-SWEEP_S = 1.0
 
 
 class WebhookService:
@@ -64,6 +63,7 @@ class WebhookService:
         self._replays = Replays(database, clock, ids)
         # Subscriptions over their pace, and until when nothing more of them is claimed here.
         self._paced: dict[UUID, datetime] = {}
+        self._walk = claiming.Walk()
 
     @cached_property
     def _tools(self) -> Tools:
@@ -106,20 +106,18 @@ class WebhookService:
     def retry_failed(self, time_left: Callable[[], float], poll_s: float = 0.25) -> int:
         """Attempt what is due, and what becomes due, until too little time is left; return how many attempts were begun.
 
-        Beside it moves replays on and asks for overdue verifications. Goes on after a database that did not answer. Raises
-        UnavailableError when it did not answer at the last look either.
+        Beside it moves replays on and asks for overdue verifications, which holds up no attempt when it fails. Goes on after a
+        database that did not answer. Raises UnavailableError when it did not answer at the last look either.
         """
-        begun, sweep_at = 0, time.monotonic()
+        begun, sweep = 0, Sweep(self._database, self._clock, self._replays)
         failure: UnavailableError | None = None
 
-        def due(room: int, flying: Mapping[UUID, int]) -> Collection[Job]:
-            nonlocal begun, failure, sweep_at
-            asked: list[Job] = []
+        def due(room: int, flying: Sequence[Job]) -> Collection[Job]:
+            nonlocal begun, failure
+            sweep.move_replays()
+            overdue = sweep.overdue_verifications(min(room, self._dispatcher.per_subscription))
+            asked: list[Job] = [VerificationJob(self._tools, one, self._ids.new()) for one in overdue]
             try:
-                if time.monotonic() >= sweep_at:
-                    moved = self._replays.step()
-                    sweep_at = time.monotonic() + (0.0 if moved >= PAGE else SWEEP_S)
-                    asked = self._overdue_verifications(min(room, self._dispatcher.per_subscription))
                 deliveries = self._claim(room - len(asked), flying)
             except UnavailableError as error:
                 failure = error
@@ -129,6 +127,7 @@ class WebhookService:
             begun += len(deliveries)
             return [*asked, *deliveries]
 
+        sweep.end_of_deleted()
         with suppress(UnavailableError):
             report(self._database, self._clock)
         self._dispatcher.run([], time_left, refill=due, poll_s=poll_s)
@@ -136,7 +135,7 @@ class WebhookService:
             raise failure
         return begun
 
-    def _claim(self, room: int, flying: Mapping[UUID, int]) -> list[Job]:
+    def _claim(self, room: int, flying: Sequence[Job]) -> list[Job]:
         now = self._clock.now()
         self._paced = {subscription_id: until for subscription_id, until in self._paced.items() if until > now}
         with self._database.transaction(WORKER) as tx:
@@ -147,15 +146,13 @@ class WebhookService:
                 lease_until=now + LEASE,
                 limit=room,
                 per_subscription=self._dispatcher.per_subscription,
-                flying=flying,
+                flying=Counter(job.subscription_id for job in flying),
+                per_owner=self._dispatcher.per_owner,
+                owners=Counter(job.owner_id for job in flying),
                 but=list(self._paced),
+                walk=self._walk,
             )
         return self._in_pace(DeliveryJob(self._tools, lease) for lease in leases)
-
-    def _overdue_verifications(self, limit: int) -> list[Job]:
-        with self._database.transaction(WORKER) as tx:
-            overdue = subscriptions.claim_unverified(tx, self._clock.now(), limit)
-        return [VerificationJob(self._tools, subscription, self._ids.new()) for subscription in overdue]
 
     def _in_pace(self, jobs: Iterable[Job]) -> list[Job]:
         """The jobs that may go now. What is over a subscription's pace is no attempt: it is due again a moment later."""

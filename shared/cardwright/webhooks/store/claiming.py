@@ -1,49 +1,55 @@
 """SQL of claiming: which deliveries are due, fair between subscriptions, a card's in order where that is wanted."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from cardwright.platform.postgres import Row, Transaction
 from cardwright.webhooks.store.deliveries import Lease, lease_of
+from cardwright.webhooks.store.turns import IN_TURN, lock_cards
 
-# The first entry of each subscription in webhook_deliveries_due, stepping from one to the next: its earliest due time among what
-# goes in any order, which stands before what goes in order. Subscriptions with nothing to send cost nothing.
+# A subscription's place in the walk.
+Place = tuple[UUID, UUID]
+BEGIN = (UUID(int=0), UUID(int=0))
+END = (UUID(int=2**128 - 1), UUID(int=2**128 - 1))
+
+# How many deliveries a look weighs at most, unless more are wanted, and how many subscriptions it steps over to find them.
+WINDOW = 100
+STEPS = 2000
+
+# The first entry of each subscription in webhook_deliveries_due, stepping from one to the next: what it has due earliest.
+# Subscriptions with nothing to send cost nothing, and those with much of it no more than those with little.
 WAITING = (
     "waiting AS ("
-    "  (SELECT user_id, subscription_id, ordered, next_attempt_at FROM webhook_deliveries WHERE status = 'PENDING'"
-    "   ORDER BY user_id, subscription_id, ordered, next_attempt_at LIMIT 1)"
+    "  (SELECT user_id, subscription_id, next_attempt_at, 1 AS step FROM webhook_deliveries"
+    "   WHERE status = 'PENDING' AND NOT blocked"
+    "     AND (user_id, subscription_id) > (%(after_user)s, %(after)s)"
+    "     AND (user_id, subscription_id) <= (%(last_user)s, %(last)s)"
+    "   ORDER BY user_id, subscription_id, next_attempt_at LIMIT 1)"
     "  UNION ALL"
     "  SELECT n.* FROM waiting w CROSS JOIN LATERAL ("
-    "    SELECT user_id, subscription_id, ordered, next_attempt_at FROM webhook_deliveries WHERE status = 'PENDING'"
+    "    SELECT user_id, subscription_id, next_attempt_at, w.step + 1 FROM webhook_deliveries"
+    "    WHERE status = 'PENDING' AND NOT blocked"
     "      AND (user_id, subscription_id) > (w.user_id, w.subscription_id)"
-    "    ORDER BY user_id, subscription_id, ordered, next_attempt_at LIMIT 1) n"
-    ")"
-)
-# The first entry of each (subscription, card) in webhook_deliveries_in_order: the only one of its card that may go.
-HEADS = (
-    "heads AS ("
-    "  (SELECT user_id, subscription_id, card_id, event_id, next_attempt_at, lease_until FROM webhook_deliveries"
-    "   WHERE status = 'PENDING' AND ordered ORDER BY user_id, subscription_id, card_id, event_id LIMIT 1)"
-    "  UNION ALL"
-    "  SELECT n.* FROM heads h CROSS JOIN LATERAL ("
-    "    SELECT user_id, subscription_id, card_id, event_id, next_attempt_at, lease_until FROM webhook_deliveries"
-    "    WHERE status = 'PENDING' AND ordered"
-    "      AND (user_id, subscription_id, card_id) > (h.user_id, h.subscription_id, h.card_id)"
-    "    ORDER BY user_id, subscription_id, card_id, event_id LIMIT 1) n"
+    "      AND (user_id, subscription_id) <= (%(last_user)s, %(last)s)"
+    "    ORDER BY user_id, subscription_id, next_attempt_at LIMIT 1) n"
+    "  WHERE %(steps)s::integer IS NULL OR w.step < %(steps)s"
     ")"
 )
 _FREE = "d.next_attempt_at <= %(now)s AND (d.lease_until IS NULL OR d.lease_until <= %(now)s)"
-# Another one of the same subscription and card that is before `d`, or on its way.
-_BEHIND = (
-    "EXISTS (SELECT FROM webhook_deliveries o WHERE o.user_id = d.user_id AND o.subscription_id = d.subscription_id"
-    "  AND o.card_id = d.card_id AND o.status = 'PENDING' AND o.ordered AND o.event_id <> d.event_id"
-    "  AND (o.event_id < d.event_id OR o.lease_until > %(now)s))"
-)
 _RETURNED = (
     "w.user_id, w.subscription_id, w.event_id, w.card_id, w.ordered, w.lease_token, w.attempts, w.round_start, w.payload, "
-    "w.event_created_at"
+    "w.event_created_at, w.replayed"
 )
+
+
+@dataclass(slots=True)
+class Walk:
+    """Where a worker's next look begins: behind the last subscription it came to, when there were more than one look takes in."""
+
+    after: Place = BEGIN
 
 
 def subscription_of(alias: str) -> str:
@@ -64,83 +70,111 @@ def claim_due(
     limit: int,
     per_subscription: int,
     flying: Mapping[UUID, int],
+    per_owner: int | None = None,
+    owners: Mapping[UUID, int] | None = None,
     but: Sequence[UUID] = (),
+    walk: Walk | None = None,
 ) -> list[Lease]:
-    """Lease deliveries whose attempt is due, a few of each ACTIVE subscription, none of those named in `but`.
+    """Lease deliveries whose attempt is due, a few of each ACTIVE subscription and owner, none of those named in `but`.
 
-    `flying` says how many of a subscription are on their way already. Who has the fewest comes first, and among equals who waits
-    longest, so that the backlog of one hides nobody. What waits for an owner who is staff no more stays where it is.
+    `flying` and `owners` say how many of a subscription and of an owner are on their way already. The owner who has the fewest
+    comes first, of an owner's subscriptions the one that has, and among equals who waits longest: so the backlog of one, and
+    receivers that hang, keep nobody else waiting. Where more subscriptions wait than one look takes in, `walk` goes on from
+    look to look, so that each is come to. What waits for an owner who is staff no more stays where it is.
+    """
+    walk = walk or Walk()
+    window = max(WINDOW, limit * per_subscription)
+    asked = {
+        "now": now,
+        "each": per_subscription,
+        "busy": list(flying),
+        "counts": list(flying.values()),
+        "but": list(but),
+    }
+    begun = walk.after
+    due, stopped = _due(tx, asked, begun, END, window)
+    if stopped is None and begun != BEGIN:
+        more, stopped = _due(tx, asked, BEGIN, begun, window - len(due))
+        due += more
+    walk.after = stopped or BEGIN
+    ranks: Counter[UUID] = Counter(flying)
+    ranked: list[tuple[int, datetime, UUID, Row]] = []
+    for row in due:
+        ranked.append((ranks[row["subscription_id"]], row["next_attempt_at"], row["event_id"], row))
+        ranks[row["subscription_id"]] += 1
+    ranked.sort(key=lambda one: one[:3])
+    chosen = _in_shares(ranked, owners or {}, per_owner)[:limit]
+    return _lease(tx, chosen, now=now, token=token, lease_until=lease_until) if chosen else []
+
+
+def _in_shares(ranked: Sequence[tuple[int, datetime, UUID, Row]], owners: Mapping[UUID, int], per_owner: int | None) -> list[Row]:
+    """The owners' rows, each owner's in its order, one of each by turns; nothing over an owner's share."""
+    turns: Counter[UUID] = Counter(owners)
+    taken: list[tuple[int, int, datetime, UUID, Row]] = []
+    for rank, due_at, event_id, row in ranked:
+        if per_owner is None or turns[row["user_id"]] < per_owner:
+            taken.append((turns[row["user_id"]], rank, due_at, event_id, row))
+            turns[row["user_id"]] += 1
+    taken.sort(key=lambda one: one[:4])
+    return [row for *_, row in taken]
+
+
+def span(after: Place = BEGIN, last: Place = END) -> dict[str, UUID]:
+    """What WAITING is asked: subscriptions behind one place, up to another."""
+    return {"after_user": after[0], "after": after[1], "last_user": last[0], "last": last[1]}
+
+
+def _due(tx: Transaction, asked: Mapping[str, object], after: Place, last: Place, window: int) -> tuple[list[Row], Place | None]:
+    """What may go now of the subscriptions behind one place and up to another, of each what has waited longest first.
+
+    Returns besides where it stopped when it did not come to the last place.
     """
     rows = tx.fetch_all(
-        f"WITH RECURSIVE {WAITING}, {HEADS}, flying AS ("  # noqa: S608  # constant text
+        f"WITH RECURSIVE {WAITING}, flying AS ("  # noqa: S608  # constant text
         "  SELECT * FROM unnest(%(busy)s::uuid[], %(counts)s::integer[]) AS f (subscription_id, n)"
-        "), possible AS ("
-        "  SELECT w.user_id, w.subscription_id, d.event_id, d.next_attempt_at FROM waiting w LEFT JOIN flying f"
-        "    USING (subscription_id) CROSS JOIN LATERAL ("
-        "    SELECT d.event_id, d.next_attempt_at FROM webhook_deliveries d"
-        "    WHERE d.user_id = w.user_id AND d.subscription_id = w.subscription_id AND d.status = 'PENDING' AND NOT d.ordered"
-        f"      AND {_FREE} ORDER BY d.next_attempt_at LIMIT greatest(0, %(each)s - coalesce(f.n, 0))) d"
-        "  WHERE NOT w.ordered AND w.next_attempt_at <= %(now)s"
-        "  UNION ALL"
-        f"  SELECT user_id, subscription_id, event_id, next_attempt_at FROM heads d WHERE {_FREE} AND NOT {_BEHIND}"
-        "), ranked AS ("
-        "  SELECT p.*, coalesce(f.n, 0) + row_number() OVER ("
-        "    PARTITION BY p.user_id, p.subscription_id ORDER BY p.next_attempt_at, p.event_id) AS rank"
-        "  FROM possible p LEFT JOIN flying f USING (subscription_id)"
-        "), chosen AS ("
-        f"  SELECT r.*, s.url, s.secrets_sealed, s.secrets_until FROM ranked r {subscription_of('r')}"
-        "  WHERE r.rank <= %(each)s AND r.subscription_id <> ALL (%(but)s)"
-        "  ORDER BY r.rank, r.next_attempt_at, r.event_id LIMIT %(limit)s"
-        "), held AS ("
-        "  SELECT c.* FROM chosen c CROSS JOIN LATERAL ("
+        ") (SELECT w.user_id, w.subscription_id, d.* FROM waiting w"
+        f" {subscription_of('w')}"
+        " CROSS JOIN LATERAL ("
+        "   SELECT d.event_id, d.next_attempt_at, CASE WHEN d.ordered THEN d.card_id END AS card_id FROM webhook_deliveries d"
+        "   WHERE d.user_id = w.user_id AND d.subscription_id = w.subscription_id AND d.status = 'PENDING' AND NOT d.blocked"
+        f"     AND {_FREE} AND {IN_TURN} ORDER BY d.next_attempt_at"
+        "   LIMIT greatest(0, %(each)s - coalesce((SELECT n FROM flying f WHERE f.subscription_id = w.subscription_id), 0))) d"
+        " WHERE w.next_attempt_at <= %(now)s AND w.subscription_id <> ALL (%(but)s))"
+        " UNION ALL SELECT user_id, subscription_id, NULL, NULL, NULL FROM waiting WHERE step = %(steps)s LIMIT %(window)s",
+        {**asked, **span(after, last), "steps": STEPS, "window": window},
+    )
+    stopped = (rows[-1]["user_id"], rows[-1]["subscription_id"]) if rows else None
+    if rows and rows[-1]["event_id"] is None:
+        return rows[:-1], stopped
+    return rows, stopped if len(rows) == window else None
+
+
+def _lease(tx: Transaction, chosen: Sequence[Row], *, now: datetime, token: UUID, lease_until: datetime) -> list[Lease]:
+    """Lease those that may still go, now that nobody else claims of their cards."""
+    cards = [row["card_id"] for row in chosen if row["card_id"] is not None]
+    if cards:
+        lock_cards(tx, cards)
+    rows = tx.fetch_all(
+        "WITH held AS ("  # noqa: S608  # constant text
+        "  SELECT c.*, s.url, s.secrets_sealed, s.secrets_until FROM unnest(%(users)s::uuid[], %(subscriptions)s::uuid[],"
+        "    %(events)s::uuid[]) AS c (user_id, subscription_id, event_id)"
+        f"  {subscription_of('c')} CROSS JOIN LATERAL ("
         "    SELECT FROM webhook_deliveries d WHERE d.user_id = c.user_id AND d.subscription_id = c.subscription_id"
-        f"      AND d.event_id = c.event_id AND d.status = 'PENDING' AND {_FREE} FOR NO KEY UPDATE SKIP LOCKED) d"
+        f"      AND d.event_id = c.event_id AND d.status = 'PENDING' AND NOT d.blocked AND {_FREE} AND {IN_TURN}"
+        "    FOR NO KEY UPDATE SKIP LOCKED) d"
         ") UPDATE webhook_deliveries w SET lease_token = %(token)s, lease_until = %(until)s FROM held"
         "  WHERE w.user_id = held.user_id AND w.subscription_id = held.subscription_id AND w.event_id = held.event_id"
         f"  RETURNING {_RETURNED}, held.url, held.secrets_sealed, held.secrets_until",
         {
+            "users": [row["user_id"] for row in chosen],
+            "subscriptions": [row["subscription_id"] for row in chosen],
+            "events": [row["event_id"] for row in chosen],
             "now": now,
             "token": token,
             "until": lease_until,
-            "limit": limit,
-            "each": per_subscription,
-            "busy": list(flying),
-            "counts": list(flying.values()),
-            "but": list(but),
         },
     )
-    lost = _give_back(tx, [row for row in rows if row["ordered"]], now)
-    return [lease_of(row) for row in rows if (row["subscription_id"], row["event_id"]) not in lost]
-
-
-def lock_cards(tx: Transaction, card_ids: Sequence[UUID]) -> None:
-    """Make others that claim or fan out events of these cards in order wait until this transaction ends."""
-    tx.fetch_all(
-        "SELECT pg_advisory_xact_lock(lock) FROM ("
-        "  SELECT DISTINCT hashtextextended('webhook_card:' || card_id, 0) AS lock FROM unnest(%s::uuid[]) AS card_id ORDER BY 1"
-        ") AS locks",
-        (list(card_ids),),
-    )
-
-
-def _give_back(tx: Transaction, rows: Sequence[Row], now: datetime) -> set[tuple[UUID, UUID]]:
-    """Give back what is not the first of its card any more, now that nobody else claims of it."""
-    if not rows:
-        return set()
-    lock_cards(tx, [row["card_id"] for row in rows])
-    lost = tx.fetch_all(
-        "UPDATE webhook_deliveries d SET lease_token = NULL, lease_until = NULL "  # noqa: S608  # constant text
-        "FROM unnest(%(users)s::uuid[], %(subscriptions)s::uuid[], %(events)s::uuid[]) AS c (user_id, subscription_id, event_id) "
-        "WHERE d.user_id = c.user_id AND d.subscription_id = c.subscription_id AND d.event_id = c.event_id "
-        f"AND {_BEHIND} RETURNING d.subscription_id, d.event_id",
-        {
-            "users": [row["user_id"] for row in rows],
-            "subscriptions": [row["subscription_id"] for row in rows],
-            "events": [row["event_id"] for row in rows],
-            "now": now,
-        },
-    )
-    return {(row["subscription_id"], row["event_id"]) for row in lost}
+    return [lease_of(row) for row in rows]
 
 
 def claim_first_of_card(
@@ -152,7 +186,7 @@ def claim_first_of_card(
     """
     rows = tx.fetch_all(
         "WITH head AS ("  # noqa: S608  # constant text
-        "  SELECT user_id, subscription_id, event_id, card_id, next_attempt_at, lease_until FROM webhook_deliveries"
+        "  SELECT user_id, subscription_id, event_id, card_id, ordered, next_attempt_at, lease_until FROM webhook_deliveries"
         "  WHERE user_id = %(user)s AND subscription_id = %(subscription)s AND card_id = %(card)s"
         "    AND status = 'PENDING' AND ordered"
         "  ORDER BY event_id LIMIT 1"
@@ -160,7 +194,7 @@ def claim_first_of_card(
         "  SELECT w.user_id, w.subscription_id, w.event_id, s.url, s.secrets_sealed, s.secrets_until FROM head d"
         "  JOIN webhook_subscriptions s USING (user_id, subscription_id)"
         "  JOIN webhook_deliveries w USING (user_id, subscription_id, event_id)"
-        f"  WHERE {_FREE} AND NOT {_BEHIND}"
+        f"  WHERE {_FREE} AND {IN_TURN}"
         "    AND s.status = 'ACTIVE' AND s.deleted_at IS NULL AND NOT s.background FOR NO KEY UPDATE OF w SKIP LOCKED"
         ") UPDATE webhook_deliveries w SET lease_token = %(token)s, lease_until = %(until)s FROM held"
         "  WHERE w.user_id = held.user_id AND w.subscription_id = held.subscription_id AND w.event_id = held.event_id"

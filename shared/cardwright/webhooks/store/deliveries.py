@@ -7,19 +7,22 @@ from uuid import UUID
 
 from cardwright.outbox.rules import WEBHOOK_TEST, Event
 from cardwright.platform.postgres import Row, Transaction
-from cardwright.webhooks.rules import Attempt, DeliveryStatus, Subscription, compact, render
+from cardwright.webhooks.rules import ROUNDS_MAX, Attempt, DeliveryStatus, Subscription, compact, render
+from cardwright.webhooks.store.turns import lock_cards, settle
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A delivery this worker may attempt now, with what an attempt needs.
 
-    `attempts` counts all that were made, `round_start` those of earlier rounds.
+    `attempts` counts all that were made, `round_start` those of earlier rounds. `card_id` is the card whose events go in order,
+    None where they go in any.
     """
 
     user_id: UUID
     subscription_id: UUID
     event_id: UUID
+    card_id: UUID | None
     token: UUID
     attempts: int
     round_start: int
@@ -28,6 +31,7 @@ class Lease:
     url: str
     secrets_sealed: tuple[bytes, ...]
     secrets_until: tuple[datetime, ...]
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def lease_of(row: Row) -> Lease:
         user_id=row["user_id"],
         subscription_id=row["subscription_id"],
         event_id=row["event_id"],
+        card_id=row["card_id"] if row.get("ordered") else None,
         token=row["lease_token"],
         attempts=row["attempts"],
         round_start=row["round_start"],
@@ -52,11 +57,18 @@ def lease_of(row: Row) -> Lease:
         url=row["url"],
         secrets_sealed=tuple(row["secrets_sealed"]),
         secrets_until=tuple(row["secrets_until"]),
+        replayed=bool(row.get("replayed")),
     )
 
 
 def cancel_pending(tx: Transaction, user_id: UUID, subscription_id: UUID, now: datetime) -> None:
-    """Give up what has not been delivered; a worker that is sending loses its lease."""
+    """Give up what has not been delivered; a worker that is sending loses its lease.
+
+    Waits for those who are adding to it, so that nothing they add stands behind what is given up here.
+    """
+    tx.execute(
+        "SELECT FROM webhook_subscriptions WHERE user_id = %s AND subscription_id = %s FOR UPDATE", (user_id, subscription_id)
+    )
     tx.execute(
         "UPDATE webhook_deliveries SET status = 'CANCELLED', next_attempt_at = NULL, lease_token = NULL, lease_until = NULL, "
         "finished_at = %s WHERE user_id = %s AND subscription_id = %s AND status = 'PENDING'",
@@ -125,49 +137,78 @@ def fan_out(
     )
 
 
-def add(tx: Transaction, subscription: Subscription, events: Sequence[Event], now: datetime) -> int:
+def add(tx: Transaction, subscription: Subscription, events: Sequence[Event], now: datetime, *, replayed: bool = False) -> int:
     """Make deliveries of the events to one subscription, due now; return how many it had not. Its filter is not asked.
 
-    Events of a type that the subscription's version does not know are left out.
+    Events of a type that the subscription's version does not know are left out. Where it wants them in order the caller has
+    locked their cards, and the subscription at least by `turns.hold`.
     """
     rendered = [(event, render(event, subscription.api_version)) for event in events]
     told = [(event, compact(document).decode()) for event, document in rendered if document is not None]
     if not told:
         return 0
-    return tx.execute(
-        "INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, card_id, ordered, payload, status, "
-        "next_attempt_at, event_created_at, created_at) "
-        "SELECT %s, %s, e.event_id, e.type, e.card_id, %s AND e.card_id IS NOT NULL, e.payload, 'PENDING', %s, e.created_at, %s "
-        "FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::timestamptz[]) "
-        "AS e (event_id, type, card_id, payload, created_at) ORDER BY e.event_id ON CONFLICT DO NOTHING",
+    made = tx.execute(
+        "INSERT INTO webhook_deliveries (user_id, subscription_id, event_id, event_type, card_id, ordered, blocked, replayed, "
+        "payload, status, next_attempt_at, event_created_at, created_at) "
+        "SELECT %s, %s, e.event_id, e.type, e.card_id, e.ordered, e.ordered, %s, e.payload, 'PENDING', %s, e.created_at, %s "
+        "FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::boolean[], %s::text[], %s::timestamptz[]) "
+        "AS e (event_id, type, card_id, ordered, payload, created_at) ORDER BY e.event_id ON CONFLICT DO NOTHING",
         (
             subscription.user_id,
             subscription.subscription_id,
-            subscription.ordered,
+            replayed,
             now,
             now,
             [event.event_id for event, _ in told],
             [event.type for event, _ in told],
             [event.card_id for event, _ in told],
+            [subscription.ordered and event.card_id is not None for event, _ in told],
             [payload for _, payload in told],
             [event.created_at for event, _ in told],
         ),
     )
+    if made and subscription.ordered:
+        cards = [event.card_id for event, _ in told if event.card_id is not None]
+        settle(tx, subscription.user_id, subscription.subscription_id, cards)
+    return made
 
 
-def renew(
-    tx: Transaction, user_id: UUID, subscription_id: UUID, event_ids: Sequence[UUID], now: datetime, *, missed_only: bool
-) -> int:
+def cancel_of_deleted(tx: Transaction, since: datetime, now: datetime) -> int:
+    """Give up what waits for subscriptions that were deleted since then; return how many deliveries it was."""
+    return tx.execute(
+        "UPDATE webhook_deliveries d SET status = 'CANCELLED', next_attempt_at = NULL, lease_token = NULL, "
+        "lease_until = NULL, finished_at = %s FROM webhook_subscriptions s WHERE s.deleted_at >= %s "
+        "AND d.user_id = s.user_id AND d.subscription_id = s.subscription_id AND d.status = 'PENDING'",
+        (now, since),
+    )
+
+
+def renew(tx: Transaction, subscription: Subscription, event_ids: Sequence[UUID], now: datetime, *, missed_only: bool) -> int:
     """Begin a new round of attempts, due now, for those of the events whose delivery has ended; return how many.
 
-    With `missed_only` what was delivered stays so.
+    With `missed_only` what was delivered stays so; what had ROUNDS_MAX rounds has no more. The caller has
+    locked the subscription and the events' cards.
     """
-    return tx.execute(
-        "UPDATE webhook_deliveries SET status = 'PENDING', round_start = attempts, next_attempt_at = %s, finished_at = NULL "
-        "WHERE user_id = %s AND subscription_id = %s AND event_id = ANY (%s) AND status <> 'PENDING' "
-        "AND NOT (%s AND status = 'DELIVERED')",
-        (now, user_id, subscription_id, list(event_ids), missed_only),
+    renewed = tx.fetch_all(
+        "UPDATE webhook_deliveries SET status = 'PENDING', ordered = %s AND card_id IS NOT NULL, "
+        "blocked = %s AND card_id IS NOT NULL, replayed = true, round_start = attempts, rounds = rounds + 1, "
+        "next_attempt_at = %s, finished_at = NULL "
+        "WHERE user_id = %s AND subscription_id = %s AND event_id = ANY (%s) AND status <> 'PENDING' AND NOT (%s AND status = 'DELIVERED') AND rounds < %s RETURNING card_id, ordered",
+        (
+            subscription.ordered,
+            subscription.ordered,
+            now,
+            subscription.user_id,
+            subscription.subscription_id,
+            list(event_ids),
+            missed_only,
+            ROUNDS_MAX,
+        ),
     )
+    cards = [row["card_id"] for row in renewed if row["ordered"]]
+    if cards:
+        settle(tx, subscription.user_id, subscription.subscription_id, cards)
+    return len(renewed)
 
 
 def newest_in_order(tx: Transaction, user_id: UUID, subscription_id: UUID, card_id: UUID, before: UUID) -> UUID | None:
@@ -205,6 +246,10 @@ def record_attempt(
 ) -> bool:
     """Record an attempt and where the delivery stands. False, and nothing written, when the lease is lost."""
     finished_at = None if status is DeliveryStatus.PENDING else now
+    # The next of the card goes when this one has ended.
+    ended_card = None if finished_at is None else lease.card_id
+    if ended_card is not None:
+        lock_cards(tx, [ended_card])
     held = tx.execute(
         "UPDATE webhook_deliveries SET status = %s, attempts = %s, next_attempt_at = %s, finished_at = %s, lease_token = NULL, "
         "lease_until = NULL WHERE user_id = %s AND subscription_id = %s AND event_id = %s AND lease_token = %s",
@@ -221,6 +266,8 @@ def record_attempt(
     )
     if held == 0:
         return False
+    if ended_card is not None:
+        settle(tx, lease.user_id, lease.subscription_id, [ended_card])
     tx.execute(
         "INSERT INTO webhook_attempts (user_id, subscription_id, event_id, number, started_at, latency_ms, status_code, outcome, "
         "response) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",

@@ -149,6 +149,14 @@ def lock_health(tx: Transaction, user_id: UUID, subscription_id: UUID) -> Health
     return Health(SubscriptionStatus(row["status"]), row["consecutive_failures"], row["background"], row["version"])
 
 
+def move_to_background(tx: Transaction, user_id: UUID, subscription_id: UUID) -> None:
+    """Have the schedule alone serve a subscription."""
+    tx.execute(
+        "UPDATE webhook_subscriptions SET background = true WHERE user_id = %s AND subscription_id = %s AND NOT background",
+        (user_id, subscription_id),
+    )
+
+
 def save_health(tx: Transaction, user_id: UUID, subscription_id: UUID, health: Health, detail: str | None, now: datetime) -> None:
     """Save what an attempt has taught; `detail` tells what disabled it. Its time of change moves with the version only."""
     tx.execute(
