@@ -193,7 +193,8 @@ def renew(tx: Transaction, subscription: Subscription, event_ids: Sequence[UUID]
         "UPDATE webhook_deliveries SET status = 'PENDING', ordered = %s AND card_id IS NOT NULL, "
         "blocked = %s AND card_id IS NOT NULL, replayed = true, round_start = attempts, rounds = rounds + 1, "
         "next_attempt_at = %s, finished_at = NULL "
-        "WHERE user_id = %s AND subscription_id = %s AND event_id = ANY (%s) AND status <> 'PENDING' AND NOT (%s AND status = 'DELIVERED') AND rounds < %s RETURNING card_id, ordered",
+        "WHERE user_id = %s AND subscription_id = %s AND event_id = ANY (%s) AND status <> 'PENDING' "
+        "AND NOT (%s AND status = 'DELIVERED') AND rounds < %s RETURNING card_id, ordered",
         (
             subscription.ordered,
             subscription.ordered,
