@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fix_identity",
     "tests.fix_replays",
     "tests.fix_schemas",
+    "tests.fix_webhooks",
 ]

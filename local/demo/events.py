@@ -4,13 +4,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import httpx
 
-from local.demo.client import Client, Network, StoryError, require
+from local.demo.client import StoryError, require
+from local.demo.stage import Stage
 from local.demo.subscribers import DELIVERED_WITHIN_S, Subscriber
 from local.receiver import Receiver, stack_time
 
@@ -19,24 +19,6 @@ _EVENTS_TO_FAIL: Final = 5
 _ATTEMPTS: Final = 6
 _LOOK_S: Final = 0.5
 _MESSAGE_WITHIN_S: Final = 20.0
-
-
-class Note(Protocol):
-    """What a step says of itself once it is done."""
-
-    outcome: str
-
-
-class Stage(Protocol):
-    """Where the story is played."""
-
-    @property
-    def client(self) -> Client: ...
-    @property
-    def network(self) -> Network: ...
-    def step(self, title: str) -> AbstractContextManager[Note]: ...
-    def pay(self, purchase: Mapping[str, Any]) -> dict[str, Any]: ...
-    def issue(self, wanted: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
 class Events:

@@ -5,34 +5,16 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from local.demo.client import Client, Network, StoryError, require
+from local.demo.client import StoryError, require
+from local.demo.stage import Stage
 
 _SCRIPT: Final = Path(__file__).with_name("life.json")
 # A worker looks after parked events each second, but starts its minute whenever the schedule says.
 _FOUND_WITHIN_S: Final = 90.0
 _TAKEN: Final = 202
-
-
-class Note(Protocol):
-    """What a step says of itself once it is done."""
-
-    outcome: str
-
-
-class Stage(Protocol):
-    """Where the story is played."""
-
-    @property
-    def client(self) -> Client: ...
-    @property
-    def network(self) -> Network: ...
-    def step(self, title: str) -> AbstractContextManager[Note]: ...
-    def pay(self, purchase: Mapping[str, Any]) -> dict[str, Any]: ...
-    def issue(self, wanted: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
 class Life:

@@ -30,6 +30,7 @@ from cardwright.platform.retries import Retry
 from cardwright.programs.rules import Program
 from cardwright.programs.service import ProgramService
 from cardwright.vault.service import Vault
+from tests import builders
 from tests.fakes.processor import FakeProcessor
 from tests.fakes.vault import FakeVault
 
@@ -159,14 +160,7 @@ class CardWorld:
 
     def add_user(self, role: str = "cardholder") -> Actor:
         """Add a user and return it as the one who acts."""
-        user_id = self.ids.new()
-        self.sql(
-            "INSERT INTO users (user_id, role, email_sealed, first_name_sealed, last_name_sealed, password_hash, created_at) "
-            "VALUES (%s, %s, '', '', '', '$argon2id$none', %s)",
-            user_id,
-            role,
-            NOW,
-        )
+        user_id = builders.add_user(self.url, role)
         return Actor(user_id, role, "req_1")
 
     def wish(self, **changes: Any) -> IssueCard:

@@ -37,6 +37,7 @@ from cardwright.platform.cache import Cache
 from cardwright.platform.ids import IdSource
 from cardwright.platform.keys import open_with, seal_with
 from cardwright.platform.postgres import Actor
+from tests import builders
 from tests.fakes.card_world import as_role
 from tests.fakes.sealer import HeldSecrets
 
@@ -164,14 +165,7 @@ class NotificationWorld:
 
     def add_user(self, role: str = "cardholder") -> Actor:
         """Add a user with an address, and return it as the one who acts."""
-        user_id = self.ids.new()
-        self.sql(
-            "INSERT INTO users (user_id, role, email_sealed, first_name_sealed, last_name_sealed, password_hash, created_at) "
-            "VALUES (%s, %s, '', '', '', '$argon2id$none', %s)",
-            user_id,
-            role,
-            NOW,
-        )
+        user_id = builders.add_user(self.url, role)
         self.people.emails[user_id] = f"{user_id.hex}@example.com"
         return Actor(user_id, role, "req_1")
 

@@ -25,6 +25,7 @@ from cardwright.webhooks.ports import Sender
 from cardwright.webhooks.rules import Subscription
 from cardwright.webhooks.service import NewSubscription, WebhookService, WebhookSubscriptions, WebhookWorker
 from cardwright.webhooks.service.jobs import WORKER
+from tests import builders
 from tests.fakes.card_world import as_role
 from tests.fakes.events import sample
 from tests.fakes.sealer import HeldSecrets
@@ -113,14 +114,7 @@ class WebhookWorld:
 
     def add_user(self, role: str = "cardholder") -> Actor:
         """Add a user and return it as the one who acts."""
-        user_id = self.ids.new()
-        self.sql(
-            "INSERT INTO users (user_id, role, email_sealed, first_name_sealed, last_name_sealed, password_hash, created_at) "
-            "VALUES (%s, %s, '', '', '', '$argon2id$none', %s)",
-            user_id,
-            role,
-            NOW,
-        )
+        user_id = builders.add_user(self.url, role)
         return Actor(user_id, role, "req_1")
 
     def subscribe(

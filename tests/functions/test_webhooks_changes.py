@@ -1,6 +1,6 @@
 """The doors that change a webhook subscription: edits, a new secret, a test, a pause and its end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,20 +18,10 @@ from functions.webhooks.replay_webhook_events import endpoint as replay
 from functions.webhooks.rotate_webhook_secret import endpoint as rotate
 from functions.webhooks.send_test_event import endpoint as test
 from functions.webhooks.update_webhook_subscription import endpoint as update
-from local.servers.postgres import PostgresServer
 from tests.fakes.webhook_doors import PLAIN, Doors, documented, opened
-from tests.fix_servers import temporary_database
 from tests.pans import pan
 
 NOBODY = "0190163d-8694-739b-aea5-966c26f8ad91"
-
-
-@pytest.fixture(scope="module")
-def database_of_all(postgres: PostgresServer, template_database: str, check_events: Callable[[str], None]) -> Iterator[str]:
-    """A database of these tests, each of which has a user of its own."""
-    with temporary_database(postgres, template_database) as url:
-        yield url
-        check_events(url)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The doors that send events again, and those that tell how events fared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,20 +14,10 @@ from functions.webhooks.list_all_deliveries import endpoint as all_deliveries
 from functions.webhooks.list_webhook_deliveries import endpoint as deliveries
 from functions.webhooks.list_webhook_replays import endpoint as replays
 from functions.webhooks.replay_webhook_events import endpoint as replay
-from local.servers.postgres import PostgresServer
 from tests.fakes.webhook_doors import PLAIN, Doors, documented, opened
 from tests.fakes.webhook_world import answer
-from tests.fix_servers import temporary_database
 
 NOBODY = "0190163d-8694-739b-aea5-966c26f8ad91"
-
-
-@pytest.fixture(scope="module")
-def database_of_all(postgres: PostgresServer, template_database: str, check_events: Callable[[str], None]) -> Iterator[str]:
-    """A database of these tests, each of which has a user of its own."""
-    with temporary_database(postgres, template_database) as url:
-        yield url
-        check_events(url)
 
 
 @pytest.fixture
