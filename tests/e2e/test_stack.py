@@ -20,6 +20,7 @@ from local.home import Home, StackError
 from local.processes import started_at
 from local.reset import reset
 from local.running import RunningStack, read_stack
+from tests.fix_schemas import unfit
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     try:
         stack.start()
         yield stack
+        assert unfit(str(stack.description()["database_url"])) == []
         pids = [pid for each in pids_of(stack.description()).values() for pid in each]
         began = time.monotonic()
         assert stack.stop() == 0
