@@ -147,7 +147,9 @@ def request(token: str, amount: str = "10.00", **changes: object) -> Authorizati
     """A request for an authorization; `mcc`, `country` and `merchant_id` go into the merchant."""
     named = changes.pop("merchant_id", "m_1")
     merchant_id = None if named is None else str(named)
-    merchant = Merchant(str(changes.pop("mcc", "5411")), merchant_id, "Corner Shop", "Lyon", str(changes.pop("country", "FR")))
+    merchant = Merchant(
+        str(changes.pop("mcc", "5411")), merchant_id, "Corner Shop", "Lyon", str(changes.pop("country", "FR")) or None
+    )
     told: dict[str, object] = {
         "authorization_id": f"auth_{secrets.token_hex(8)}",
         "card_token": token,

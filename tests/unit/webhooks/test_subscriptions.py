@@ -97,6 +97,14 @@ def test_a_card_number_as_a_host_is_refused_and_digits_of_a_port_are_none() -> N
     assert check_url(f"https://hooks.example.com:8443/{number[4:]}", local=False) is None
 
 
+@pytest.mark.parametrize("before", ["", "a", "b-"])
+def test_digits_of_an_id_are_no_card_number(before: str) -> None:
+    number = pan()
+    # Longer than a card's number, as the ids of some chats are, or a part of a UUID.
+    for digits in (number + "00", f"12{number}", f"{number}-{number[:4]}", f"x{number}"):
+        assert check_url(f"https://hooks.example.com/{before}{digits}/x", local=False) is None
+
+
 def test_another_port_or_host_is_not_ours() -> None:
     assert check_url("http://127.0.0.1:8081/", local=True, ours=["http://127.0.0.1:8080"]) is None
     assert check_url("https://hooks.example.com/", local=False, ours=["https://api.example.com"]) is None
