@@ -87,8 +87,7 @@ class Dispatcher:
         that job alone.
 
         What is over an owner's share of the threads is given back before anything starts. Returns the jobs without a recorded
-        outcome. With no time left at all it returns at once and what is in the air is
-        lost to it: leases end by themselves.
+        outcome. With no time left at all it returns at once and what is in the air is lost to it: leases end by themselves.
         """
         waiting, surplus = self._shared_out(jobs)
         flying = list[Job]()
@@ -120,8 +119,9 @@ class Dispatcher:
                 elif more:
                     look_at = rested_at
             for job in [job for job, until in patient_until.items() if self._monotonic() > until]:
+                # At once, not when it has landed: what comes meanwhile must not be held up by the same receiver.
                 del patient_until[job]
-                _tell_slow(job)
+                _settle(job, job.slow)
         for job in waiting:
             _settle(job, job.release)
         return [*unfinished, *flying, *waiting]
@@ -146,11 +146,6 @@ def _post(job: Job) -> Posted | None:
     except Exception:
         logger.exception("a webhook could not be posted", extra={"subscription_id": str(job.subscription_id)})
         return None
-
-
-def _tell_slow(job: Job) -> None:
-    """Tell at once, not when it has landed: what comes meanwhile must not be held up by the same receiver."""
-    _settle(job, job.slow)
 
 
 def _until(look_at: float, now: float) -> float:
